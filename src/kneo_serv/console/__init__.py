@@ -1,0 +1,1 @@
+"""The browser door: static files that speak only to the HTTP interface."""

@@ -1,0 +1,1 @@
+"""Spreading of work: who executes which run."""

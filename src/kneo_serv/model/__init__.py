@@ -1,0 +1,1 @@
+"""Nouns of the platform: frozen values without input, output or a clock."""

@@ -1,0 +1,1 @@
+"""Telling: redaction, logs, spans and metrics."""

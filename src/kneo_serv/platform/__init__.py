@@ -1,0 +1,1 @@
+"""Use cases: the only room where engine, store, tools and runtimes meet."""

@@ -1,0 +1,1 @@
+"""Models: runtimes and providers that answer for an agent."""

@@ -1,0 +1,1 @@
+"""The HTTP door, and the factory that names concrete backends."""

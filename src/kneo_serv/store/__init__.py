@@ -1,0 +1,1 @@
+"""Keeping of journals: one contract, several databases behind it."""

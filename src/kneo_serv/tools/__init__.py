@@ -1,0 +1,1 @@
+"""Tools: their definitions, the registry and the guard around each call."""
