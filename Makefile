@@ -6,8 +6,6 @@ LOWEST := .kneo-lowest
 BOOTSTRAP := KNEO_VENV="$(CURDIR)/$(VENV)" scripts/bootstrap.sh
 ARGS ?=
 
-export PYTHONDONTWRITEBYTECODE := 1
-
 .DEFAULT_GOAL := help
 .PHONY: help venv demo test check format test-lowest bench crash build lock clean
 
@@ -27,7 +25,7 @@ test: venv  ## run the whole suite against our own wheel, with branch coverage
 check: venv  ## format, style, types, import floors, dependencies
 	$(BIN)/ruff format --check
 	$(BIN)/ruff check
-	$(BIN)/mypy --python-executable $(BIN)/python
+	$(BIN)/mypy
 	PYTHONPATH=src $(BIN)/lint-imports --no-logo
 	$(BIN)/deptry .
 

@@ -109,7 +109,7 @@ fi
 
 install() {
     if [ -n "$uv" ]; then
-        "$uv" pip install --quiet --python "$python" "$@"
+        "$uv" pip install --quiet --compile-bytecode --python "$python" "$@"
     else
         "$python" -m pip install --quiet --disable-pip-version-check --no-input "$@"
     fi
