@@ -3,6 +3,7 @@
 #
 #   scripts/bootstrap.sh run     what `kneo` needs
 #   scripts/bootstrap.sh dev     that, the development tools and every extra
+#   scripts/bootstrap.sh find    nothing; prints the Python that would be used
 #
 # KNEO_VENV     where the environment goes (default: .kneo-venv in the checkout)
 # KNEO_PYTHON   the Python to use; without it one >= 3.12 is looked for
@@ -12,9 +13,9 @@ set -eu
 
 mode=${1:-dev}
 case $mode in
-    run) extras="" ;;
+    run | find) extras="" ;;
     dev) extras="[dev,deploy]" ;;
-    *) echo "bootstrap: unknown mode '$mode'; use run or dev" >&2; exit 2 ;;
+    *) echo "bootstrap: unknown mode '$mode'; use run, dev or find" >&2; exit 2 ;;
 esac
 
 root=$(CDPATH='' cd -- "$(dirname -- "$0")/.." && pwd)
@@ -70,16 +71,31 @@ find_python() {
         "${CONDA_PREFIX:-$HOME/miniconda3}"/bin/python3 \
         "$HOME"/miniconda3/envs/*/bin/python3 \
         "$HOME"/miniforge3/bin/python3 "$HOME"/miniforge3/envs/*/bin/python3 \
-        "$HOME"/anaconda3/bin/python3 \
-        /opt/homebrew/bin/python3.1[2-9] /usr/local/bin/python3.1[2-9]; do
+        "$HOME"/anaconda3/bin/python3; do
         [ -x "$path" ] || continue
         consider "$path" && return 0
     done
     return 1
 }
 
+complain() {
+    say "no usable Python >= 3.12 found. Looked at:${tried:-
+  (no python3.13, python3.12, python3.14, python3 or python on PATH, and no version manager)}"
+    say "mend it in one of these ways, then run the command again:"
+    say "  - install uv (https://docs.astral.sh/uv/), which brings a Python along"
+    say "  - install one: apt-get install python3.12 python3.12-venv / brew install python@3.13 / pyenv install 3.13"
+    say "  - name one: KNEO_PYTHON=/path/to/python3.12 make ..."
+    exit 1
+}
+
 uv=$(command -v uv 2>/dev/null) || uv=""
 if [ -n "$uv" ] && ! "$uv" --version >/dev/null 2>&1 </dev/null; then uv=""; fi
+
+if [ "$mode" = find ]; then
+    find_python || complain
+    echo "$found"
+    exit 0
+fi
 
 python=$venv/bin/python
 if [ -x "$python" ] && ! is_good "$python"; then
@@ -97,13 +113,7 @@ if [ ! -x "$python" ]; then
     elif [ -n "$uv" ] && [ -z "${KNEO_PYTHON:-}" ] && "$uv" venv --quiet --python '>=3.12' "$venv"; then
         say "uv brought a Python of its own"
     else
-        say "no usable Python >= 3.12 found. Looked at:${tried:-
-  (no python3.13, python3.12, python3.14, python3 or python on PATH, and no version manager)}"
-        say "mend it in one of these ways, then run the command again:"
-        say "  - install uv (https://docs.astral.sh/uv/), which brings a Python along"
-        say "  - install one: apt-get install python3.12 python3.12-venv / brew install python@3.13 / pyenv install 3.13"
-        say "  - name one: KNEO_PYTHON=/path/to/python3.12 make ..."
-        exit 1
+        complain
     fi
 fi
 
