@@ -21,7 +21,10 @@ rm -rf "$lowest"
 "$uv" venv --quiet --python "$tools/python" "$lowest"
 wheel=$(ls "$root"/.kneo-venv/wheel/*.whl)
 # The test tools stay as pinned: the promise is about what the product needs, not about the linters.
-"$uv" pip install --quiet --python "$lowest/bin/python" --resolution lowest-direct "$wheel"
+"$uv" pip compile --quiet --python "$lowest/bin/python" --resolution lowest-direct --extra postgres --extra telemetry \
+    --no-header --no-annotate pyproject.toml -o "$lowest/requirements.txt" >/dev/null
+"$uv" pip install --quiet --python "$lowest/bin/python" -r "$lowest/requirements.txt"
+"$uv" pip install --quiet --python "$lowest/bin/python" --no-deps "$wheel"
 pins=$(sed -n -E 's/^((pytest|hypothesis)==[^ ;]*).*/\1/p' constraints.txt)
 # shellcheck disable=SC2086  # one word per pin
 "$uv" pip install --quiet --python "$lowest/bin/python" $pins
