@@ -63,12 +63,12 @@ show kneo runs get "$run" --json
 expect status completed
 
 title "Real work: invoices are checked, a person decides about the large ones"
+touch before
 show kneo run examples/invoice_approval.yaml --input examples/data/invoices.csv --target workflow --json
 expect status paused
 run=$(field run_id)
 continuation=$(field continuation_id)
 request=$(field metadata.pending_human_request.request_id)
-touch before
 
 show kneo human resume "$continuation" --request-id "$request" --approve --json
 expect status completed
