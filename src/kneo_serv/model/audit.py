@@ -1,0 +1,20 @@
+"""Who did what."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import Any
+
+from kneo_serv.model.ids import AuditId
+
+
+@dataclass(frozen=True, slots=True)
+class AuditEvent:
+    """One line of the audit. `metadata` is redacted before it is kept and never holds the content of a decision."""
+
+    id: AuditId
+    event_type: str
+    created_at: float
+    run_id: str | None = None
+    continuation_id: str | None = None
+    actor: str | None = None
+    metadata: Mapping[str, Any] = field(default_factory=dict)

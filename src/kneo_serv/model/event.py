@@ -1,0 +1,444 @@
+"""Facts in the life of a run. The journal is a list of these; every view and every decision is computed from them.
+
+Each kind has a name (`KIND`) and a schema version (`VERSION`). A newer version of a kind brings an upcaster in
+`UPCASTERS`, so that journals of every released version replay for ever.
+"""
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
+from enum import StrEnum
+from typing import Any, ClassVar, get_args
+
+from kneo_serv.model.codec import CodecError, decode, encode
+from kneo_serv.model.ids import ContinuationId, PlanHash, RequestId, StepKey
+from kneo_serv.model.message import ToolCall, Usage
+from kneo_serv.model.plan import OnTimeout, StepKind
+from kneo_serv.model.task import Decision, HumanRequest
+
+
+class LegReason(StrEnum):
+    """Why a worker took a run up."""
+
+    START = "start"
+    RESUME = "resume"
+    CONTINUE = "continue"
+    TIMER = "timer"
+    TAKEOVER = "takeover"
+
+
+class Resolution(StrEnum):
+    """What follows a failed attempt; decided by the engine when the failure is journaled."""
+
+    RETRY = "retry"
+    CONTINUE = "continue"
+    FALLBACK = "fallback"
+    FAIL = "fail"
+
+
+@dataclass(frozen=True, slots=True)
+class RunCreated:
+    """A run was accepted. `deadline_at` is seconds since the epoch."""
+
+    KIND: ClassVar[str] = "run_created"
+    VERSION: ClassVar[int] = 1
+    plan_hash: PlanHash
+    target: str
+    input_text: str
+    agent_name: str | None = None
+    workflow_name: str | None = None
+    workflow_kind: str | None = None
+    session_id: str | None = None
+    timeout_seconds: float | None = None
+    deadline_at: float | None = None
+    tags: tuple[str, ...] = ()
+    environment: str | None = None
+    parent_run_id: str | None = None
+    engine_version: int = 1
+    metadata: Mapping[str, Any] = field(default_factory=dict)
+
+
+@dataclass(frozen=True, slots=True)
+class LegStarted:
+    """A worker took the run up. Attempts that an earlier leg left in flight count as interrupted from here on."""
+
+    KIND: ClassVar[str] = "leg_started"
+    VERSION: ClassVar[int] = 1
+    worker: str
+    fence: int
+    reason: LegReason
+
+
+@dataclass(frozen=True, slots=True)
+class StepStarted:
+    """An attempt of a step began. `attempt` counts from 1 under its key."""
+
+    KIND: ClassVar[str] = "step_started"
+    VERSION: ClassVar[int] = 1
+    key: StepKey
+    step_id: str
+    step_kind: StepKind
+    attempt: int
+    ref: str = ""
+    index: int | None = None
+    """Place in its workflow's list, from 0."""
+    fallback_for: str | None = None
+    """Id of the step that this one stands in for."""
+
+
+@dataclass(frozen=True, slots=True)
+class StepCompleted:
+    """A step is finished and never runs again under this key. People's steps complete here too."""
+
+    KIND: ClassVar[str] = "step_completed"
+    VERSION: ClassVar[int] = 1
+    key: StepKey
+    step_id: str
+    output_text: str
+    index: int | None = None
+    usage: Usage | None = None
+    metadata: Mapping[str, Any] = field(default_factory=dict)
+
+
+@dataclass(frozen=True, slots=True)
+class StepFailed:
+    """An attempt failed. `retry_at` (seconds since the epoch) goes with the resolution retry.
+
+    `violation` marks a policy or guardrail refusal, which no `on_error` absorbs.
+    """
+
+    KIND: ClassVar[str] = "step_failed"
+    VERSION: ClassVar[int] = 1
+    key: StepKey
+    step_id: str
+    attempt: int
+    error_type: str
+    message: str
+    resolution: Resolution
+    retry_at: float | None = None
+    index: int | None = None
+    violation: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class ModelTurnStarted:
+    """A model is being asked. `turn` counts from 1 within one attempt of a step."""
+
+    KIND: ClassVar[str] = "model_turn_started"
+    VERSION: ClassVar[int] = 1
+    key: StepKey
+    step_id: str
+    turn: int
+
+
+@dataclass(frozen=True, slots=True)
+class ModelTurnCompleted:
+    """A model answered: text, wishes to call tools, or both."""
+
+    KIND: ClassVar[str] = "model_turn_completed"
+    VERSION: ClassVar[int] = 1
+    key: StepKey
+    step_id: str
+    turn: int
+    text: str = ""
+    tool_calls: tuple[ToolCall, ...] = ()
+    usage: Usage = Usage()
+    model_name: str | None = None
+    raw: str | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class ToolCallStarted:
+    """A tool is being called. `number` counts the calls of the step from 1 and makes the idempotency key."""
+
+    KIND: ClassVar[str] = "tool_call_started"
+    VERSION: ClassVar[int] = 1
+    key: StepKey
+    step_id: str
+    call_id: str
+    tool_name: str
+    number: int
+
+
+@dataclass(frozen=True, slots=True)
+class ToolCallCompleted:
+    """A tool answered."""
+
+    KIND: ClassVar[str] = "tool_call_completed"
+    VERSION: ClassVar[int] = 1
+    key: StepKey
+    step_id: str
+    call_id: str
+    tool_name: str
+    output: str
+
+
+@dataclass(frozen=True, slots=True)
+class ToolCallFailed:
+    """A tool call went wrong; `message` is what the model is told."""
+
+    KIND: ClassVar[str] = "tool_call_failed"
+    VERSION: ClassVar[int] = 1
+    key: StepKey
+    step_id: str
+    call_id: str
+    tool_name: str
+    error_type: str
+    message: str
+
+
+@dataclass(frozen=True, slots=True)
+class ToolPolicyDenied:
+    """The guard refused a tool call; the handler was not reached."""
+
+    KIND: ClassVar[str] = "tool_policy_denied"
+    VERSION: ClassVar[int] = 1
+    key: StepKey
+    step_id: str
+    call_id: str
+    tool_name: str
+    reason: str
+
+
+@dataclass(frozen=True, slots=True)
+class GuardrailApplied:
+    """A guardrail looked at a text and something followed."""
+
+    KIND: ClassVar[str] = "guardrail_applied"
+    VERSION: ClassVar[int] = 1
+    key: StepKey
+    step_id: str
+    guardrail_id: str
+    stage: str
+    action: str
+    passed: bool
+    reason: str | None = None
+    revised_text: str | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class EdgeTaken:
+    """A graph went from one node to the next."""
+
+    KIND: ClassVar[str] = "edge_taken"
+    VERSION: ClassVar[int] = 1
+    key: StepKey
+    """Of the frame."""
+    source: str
+    target: str
+    label: str | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class HumanAsked:
+    """A person was asked; the step waits for the answer. `expires_at` is seconds since the epoch."""
+
+    KIND: ClassVar[str] = "human_asked"
+    VERSION: ClassVar[int] = 1
+    key: StepKey
+    step_id: str
+    continuation_id: ContinuationId
+    request: HumanRequest
+    index: int | None = None
+    expires_at: float | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class HumanAnswered:
+    """A person answered, and it counts. `automatic` marks the answer that a passed deadline gives."""
+
+    KIND: ClassVar[str] = "human_answered"
+    VERSION: ClassVar[int] = 1
+    key: StepKey
+    step_id: str
+    continuation_id: ContinuationId
+    request_id: RequestId
+    decision: Decision
+    content: str | None = None
+    selected_option: str | None = None
+    actor: str | None = None
+    automatic: bool = False
+    metadata: Mapping[str, Any] = field(default_factory=dict)
+
+
+@dataclass(frozen=True, slots=True)
+class HumanReminded:
+    """A person was reminded."""
+
+    KIND: ClassVar[str] = "human_reminded"
+    VERSION: ClassVar[int] = 1
+    key: StepKey
+    step_id: str
+    continuation_id: ContinuationId
+
+
+@dataclass(frozen=True, slots=True)
+class HumanEscalated:
+    """Nobody answered in time; the task was marked and stays open."""
+
+    KIND: ClassVar[str] = "human_escalated"
+    VERSION: ClassVar[int] = 1
+    key: StepKey
+    step_id: str
+    continuation_id: ContinuationId
+    escalated_at: float
+    original_expires_at: float | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class HumanExpired:
+    """Nobody answered in time; what follows is `on_timeout`."""
+
+    KIND: ClassVar[str] = "human_expired"
+    VERSION: ClassVar[int] = 1
+    key: StepKey
+    step_id: str
+    continuation_id: ContinuationId
+    on_timeout: OnTimeout
+    timeout_seconds: float | None = None
+    expires_at: float | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class LateOutcome:
+    """Something that was in flight came to its end after the run had no more use for it; nothing changes by it."""
+
+    KIND: ClassVar[str] = "late_outcome"
+    VERSION: ClassVar[int] = 1
+    key: StepKey
+    step_id: str
+    outcome: str
+    """Kind of the event that it would have been."""
+    output_text: str | None = None
+    error_type: str | None = None
+    message: str | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class RunContinued:
+    """A failed or orphaned run was taken up again after its last finished step."""
+
+    KIND: ClassVar[str] = "run_continued"
+    VERSION: ClassVar[int] = 1
+    actor: str | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class RunCompleted:
+    """The run came to its good end."""
+
+    KIND: ClassVar[str] = "run_completed"
+    VERSION: ClassVar[int] = 1
+    output_text: str
+
+
+@dataclass(frozen=True, slots=True)
+class RunFailed:
+    """The run failed; it may be continued."""
+
+    KIND: ClassVar[str] = "run_failed"
+    VERSION: ClassVar[int] = 1
+    error_type: str
+    message: str
+    step_id: str | None = None
+    violation: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class RunCancelled:
+    """Somebody ended the run early."""
+
+    KIND: ClassVar[str] = "run_cancelled"
+    VERSION: ClassVar[int] = 1
+    reason: str
+    actor: str | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class RunTimedOut:
+    """The run's deadline passed."""
+
+    KIND: ClassVar[str] = "run_timed_out"
+    VERSION: ClassVar[int] = 1
+    timeout_seconds: float | None
+    deadline_at: float
+    status_at_timeout: str
+
+
+@dataclass(frozen=True, slots=True)
+class RunExpired:
+    """A human task's deadline passed and its component says that this fails the run."""
+
+    KIND: ClassVar[str] = "run_expired"
+    VERSION: ClassVar[int] = 1
+    continuation_id: ContinuationId
+    message: str
+
+
+type Event = (
+    RunCreated
+    | LegStarted
+    | StepStarted
+    | StepCompleted
+    | StepFailed
+    | ModelTurnStarted
+    | ModelTurnCompleted
+    | ToolCallStarted
+    | ToolCallCompleted
+    | ToolCallFailed
+    | ToolPolicyDenied
+    | GuardrailApplied
+    | EdgeTaken
+    | HumanAsked
+    | HumanAnswered
+    | HumanReminded
+    | HumanEscalated
+    | HumanExpired
+    | LateOutcome
+    | RunContinued
+    | RunCompleted
+    | RunFailed
+    | RunCancelled
+    | RunTimedOut
+    | RunExpired
+)
+
+EVENT_TYPES: Mapping[str, type[Event]] = {kind.KIND: kind for kind in get_args(Event.__value__)}
+"""Every kind by its name."""
+
+UPCASTERS: Mapping[tuple[str, int], Callable[[dict[str, Any]], dict[str, Any]]] = {}
+"""(kind, version) to the function that lifts a payload of that version to the next one."""
+
+
+@dataclass(frozen=True, slots=True)
+class Recorded:
+    """An event in its place in the journal. `seq` counts from 1 without gaps; `at` never decreases within a run."""
+
+    seq: int
+    at: float
+    event: Event
+
+
+def event_payload(event: Event) -> dict[str, Any]:
+    """JSON object of an event; its schema version stands under `v` when it is not 1."""
+    payload: dict[str, Any] = encode(event)
+    if event.VERSION != 1:
+        payload["v"] = event.VERSION
+    return payload
+
+
+def read_event(kind: str, payload: dict[str, Any]) -> Event:
+    """Event from its kind and JSON object, lifted to the present schema version.
+
+    Raises:
+        CodecError: the kind is unknown, or the payload does not fit it.
+    """
+    target = EVENT_TYPES.get(kind)
+    if target is None:
+        raise CodecError(f"unknown kind of event: {kind!r}")
+    version = payload.pop("v", 1)
+    while version < target.VERSION:
+        payload = UPCASTERS[kind, version](payload)
+        version += 1
+    if version > target.VERSION:
+        raise CodecError(f"{kind}: version {version} is newer than this program knows ({target.VERSION})")
+    return decode(target, payload)

@@ -1,0 +1,270 @@
+"""A run: as the engine sees it (folded from its events), as lists see it, and as a caller sees its result."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from enum import StrEnum
+from typing import Any
+
+from kneo_serv.model.ids import ContinuationId, Owner, PlanHash, RequestId, RunId, StepKey
+from kneo_serv.model.message import Message, ToolCall, Usage
+from kneo_serv.model.plan import StepKind
+from kneo_serv.model.task import Decision
+
+
+class RunStatus(StrEnum):
+    """What the world sees of a run."""
+
+    CREATED = "created"
+    RUNNING = "running"
+    BLOCKED = "blocked"
+    COMPLETED = "completed"
+    FAILED = "failed"
+    CANCELLED = "cancelled"
+    TIMED_OUT = "timed_out"
+    EXPIRED = "expired"
+
+    @property
+    def is_terminal(self) -> bool:
+        """Whether nothing follows any more (only a failed run may be continued)."""
+        return self in TERMINAL
+
+
+TERMINAL = frozenset(
+    {RunStatus.COMPLETED, RunStatus.FAILED, RunStatus.CANCELLED, RunStatus.TIMED_OUT, RunStatus.EXPIRED}
+)
+
+PAUSED = "paused"
+"""The word for `blocked` in answers to calls; accepted by filters too."""
+
+
+class Phase(StrEnum):
+    """What the machinery sees of a run; only a runnable one is claimed. `leased` is runnable under a live lease."""
+
+    RUNNABLE = "runnable"
+    LEASED = "leased"
+    WAITING_TIMER = "waiting_timer"
+    WAITING_HUMAN = "waiting_human"
+    PARKED = "parked"
+    """Its fold or decision raised; it rests until somebody continues it."""
+    ENDED = "ended"
+
+
+class StepPhase(StrEnum):
+    """Where one step instance stands."""
+
+    READY = "ready"
+    """The next attempt, model turn or tool calls may begin."""
+    RUNNING = "running"
+    """An attempt is in flight."""
+    RETRY = "retry"
+    """Waits for `retry_at`."""
+    ASKED = "asked"
+    """Waits for a person."""
+    ANSWERED = "answered"
+    """The person answered; the step is about to complete."""
+    NESTED = "nested"
+    """Its own frame is at work."""
+    FAILED = "failed"
+    """No attempt is left."""
+
+
+class CallPhase(StrEnum):
+    """Where one tool call of the last model turn stands."""
+
+    READY = "ready"
+    RUNNING = "running"
+    DONE = "done"
+    FAILED = "failed"
+    DENIED = "denied"
+
+
+@dataclass(frozen=True, slots=True)
+class CallState:
+    """One tool call of the last model turn; `number` counts the calls of the step from 1."""
+
+    call: ToolCall
+    number: int
+    phase: CallPhase = CallPhase.READY
+    output: str = ""
+    """The tool's answer, or the error as the model is told."""
+
+
+@dataclass(frozen=True, slots=True)
+class TaskState:
+    """The open question of a human step, and its answer once there is one."""
+
+    continuation_id: ContinuationId
+    request_id: RequestId
+    expires_at: float | None = None
+    escalated: bool = False
+    decision: Decision | None = None
+    output_text: str | None = None
+    """What goes on to the next step."""
+
+
+@dataclass(frozen=True, slots=True)
+class StepState:
+    """One live step instance. Finished ones are not kept: their outputs stand in the journal."""
+
+    key: StepKey
+    step_id: str
+    """Id in its workflow; under this id the step is visited."""
+    executes: str
+    """Id of the step whose target runs: its own, or its fallback's."""
+    kind: StepKind
+    input_text: str
+    index: int | None = None
+    phase: StepPhase = StepPhase.READY
+    attempt: int = 0
+    """Number of the attempt in flight, or of the last one."""
+    failures: int = 0
+    """Attempts used up; an interrupted one does not count."""
+    retry_at: float | None = None
+    turn: int = 0
+    """Model turns begun in this attempt."""
+    asking: bool = False
+    """Whether a model turn is in flight."""
+    messages: tuple[Message, ...] = ()
+    """What followed the input: the model's messages and the answers of tools."""
+    calls: tuple[CallState, ...] = ()
+    call_count: int = 0
+    usage: Usage = Usage()
+    task: TaskState | None = None
+    frame: "Frame | None" = None
+    error_type: str | None = None
+    error_message: str | None = None
+    violation: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class Frame:
+    """A workflow at work: its cursor, the text that flows, and its live step instances by key.
+
+    `flow` is a key of the plan's flows; the empty text stands for the root agent alone.
+    """
+
+    flow: str
+    key: StepKey
+    text: str
+    index: int = 0
+    """Sequence: index of the step that is live or comes next. Else: how many turns were begun."""
+    live: Mapping[StepKey, StepState] = field(default_factory=dict)
+    visits: Mapping[str, int] = field(default_factory=dict)
+    """How often each step was begun, where a step may be visited more than once."""
+    outputs: Mapping[str, str] = field(default_factory=dict)
+    """Concurrent: the text of each finished participant, until they are folded."""
+    done: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class Run:
+    """The present state of a run, folded from its events. Small: it does not grow with the steps behind it."""
+
+    id: RunId
+    seq: int = 0
+    """Number of the last event folded."""
+    at: float = 0.0
+    """Time of the last event folded."""
+    status: RunStatus = RunStatus.CREATED
+    plan_hash: PlanHash | None = None
+    target: str = "workflow"
+    input_text: str = ""
+    output_text: str | None = None
+    session_id: str | None = None
+    frame: Frame | None = None
+    fence: int = 0
+    legs: int = 0
+    deadline_at: float | None = None
+    timeout_seconds: float | None = None
+    started_at: float | None = None
+    steps: int = 0
+    """Steps finished."""
+    usage: Usage = Usage()
+    error_type: str | None = None
+    error_message: str | None = None
+    failed_step: str | None = None
+    violation: bool = False
+    engine_version: int = 1
+
+
+@dataclass(frozen=True, slots=True)
+class RunRecord:
+    """A run as the store's projection knows it. Times are seconds since the epoch, UTC.
+
+    `public_*` are the texts without secrets, None where both are the same.
+    """
+
+    id: RunId
+    status: RunStatus
+    phase: Phase
+    seq: int
+    plan_hash: PlanHash
+    target: str
+    input_text: str
+    created_at: float
+    updated_at: float
+    public_input_text: str | None = None
+    output_text: str | None = None
+    public_output_text: str | None = None
+    agent_name: str | None = None
+    workflow_name: str | None = None
+    workflow_kind: str | None = None
+    current_step_id: str | None = None
+    current_step_index: int | None = None
+    current_node_id: str | None = None
+    continuation_id: str | None = None
+    session_id: str | None = None
+    parent_run_id: str | None = None
+    tags: tuple[str, ...] = ()
+    environment: str | None = None
+    error_type: str | None = None
+    error_message: str | None = None
+    deadline_at: float | None = None
+    started_at: float | None = None
+    completed_at: float | None = None
+    metadata: Mapping[str, Any] = field(default_factory=dict)
+    """The caller's own, and what was asked for at the start (spec path, target, environment, ...)."""
+    input_tokens: int = 0
+    output_tokens: int = 0
+    fence: int = 0
+    lease_owner: Owner | None = None
+    lease_expires_at: float | None = None
+    takeovers: int = 0
+    """Since the journal last made progress."""
+    fault: str | None = None
+    """Why the run is parked."""
+
+
+@dataclass(frozen=True, slots=True)
+class RunError:
+    """Why a run ended badly. `message` holds no secret."""
+
+    type: str
+    message: str
+
+
+@dataclass(frozen=True, slots=True)
+class RunResult:
+    """What a caller gets of a run, in the process of the caller: the private text.
+
+    `status` is completed, failed, cancelled, timed_out, expired, paused (it waits for a person), or running (the
+    caller's patience ended). `output_text` is None while the run is not completed.
+    """
+
+    run_id: RunId
+    status: str
+    output_text: str | None = None
+    continuation_id: ContinuationId | None = None
+    error: RunError | None = None
+    messages: tuple[Message, ...] = ()
+    metadata: Mapping[str, Any] = field(default_factory=dict)
+
+    @property
+    def ok(self) -> bool:
+        """Whether the run is completed."""
+        return self.status == RunStatus.COMPLETED
+
+    @property
+    def human_intervention_required(self) -> bool:
+        """Whether the run waits for a person."""
+        return self.status == PAUSED

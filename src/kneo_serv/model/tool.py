@@ -1,0 +1,56 @@
+"""Tools as data: what they are called, what they take, what they need and may do."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from enum import StrEnum
+from typing import Any
+
+
+class Capability(StrEnum):
+    """What a tool needs from the machine."""
+
+    NETWORK = "network"
+    FILESYSTEM = "filesystem"
+    SHELL = "shell"
+
+
+class Effect(StrEnum):
+    """What doing a thing twice would mean."""
+
+    IDEMPOTENT = "idempotent"
+    """Harmless: it may be tried again freely."""
+    KEYED = "keyed"
+    """The handler recognises a repetition by the idempotency key of `current_call()`."""
+    ONCE = "once"
+    """Never started again by the platform after an uncertain crash: a person decides."""
+
+
+@dataclass(frozen=True, slots=True)
+class ToolDefinition:
+    """What a model and the guard know about a tool.
+
+    `parameters` is a JSON Schema (draft 2020-12) of the arguments object. `effect` None means undeclared: after a
+    crash the call may happen again.
+    """
+
+    name: str
+    description: str
+    parameters: Mapping[str, Any] = field(default_factory=dict)
+    capabilities: tuple[Capability, ...] = ()
+    effect: Effect | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class ToolPolicy:
+    """What an agent may do with tools. Deny beats allow; an empty allow list allows all.
+
+    A capability flag that is None is not restricted; False refuses tools that claim the capability.
+    """
+
+    allow: tuple[str, ...] = ()
+    deny: tuple[str, ...] = ()
+    network: bool | None = None
+    filesystem: bool | None = None
+    shell: bool | None = None
+    allowed_domains: tuple[str, ...] = ()
+    denied_domains: tuple[str, ...] = ()

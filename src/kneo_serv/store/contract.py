@@ -1,0 +1,397 @@
+"""What every store does. One contract, one suite (`kneo_serv.testing.store_suite`), several databases behind it.
+
+The store keeps and never decides: it checks the conditions that an append names (sequence, fence, status, open tasks)
+in the same transaction that writes, and says which of them did not hold. All times that lease and deadlines depend on
+come from the database's clock.
+"""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from enum import StrEnum
+from typing import Any, Protocol
+
+from kneo_serv.model.audit import AuditEvent
+from kneo_serv.model.ids import ContinuationId, Owner, PlanHash, RunId
+from kneo_serv.model.page import AuditFilter, Page, RunFilter
+from kneo_serv.model.run import Phase, RunRecord, RunStatus
+from kneo_serv.model.task import Decision, HumanTask, TaskStatus
+
+
+@dataclass(frozen=True, slots=True)
+class EventRow:
+    """One event as it is kept.
+
+    `payload` is JSON text, exactly what the next step needs; `public` the same without secrets, None where both are
+    the same.
+    """
+
+    seq: int
+    kind: str
+    at: float
+    payload: str
+    public: str | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Projection:
+    """The columns of `runs` that an append sets. Of constant size but for the output, which is set once.
+
+    `output_text` None leaves what is there.
+    """
+
+    status: RunStatus
+    phase: Phase
+    updated_at: float
+    output_text: str | None = None
+    public_output_text: str | None = None
+    current_step_id: str | None = None
+    current_step_index: int | None = None
+    current_node_id: str | None = None
+    continuation_id: str | None = None
+    error_type: str | None = None
+    error_message: str | None = None
+    started_at: float | None = None
+    completed_at: float | None = None
+    input_tokens: int = 0
+    output_tokens: int = 0
+
+
+class TimerKind(StrEnum):
+    """What is due when a timer fires."""
+
+    RETRY = "retry"
+    HUMAN_DEADLINE = "human_deadline"
+    RUN_DEADLINE = "run_deadline"
+
+
+@dataclass(frozen=True, slots=True)
+class Timer:
+    """A stored moment (seconds since the epoch). `key` is the step key, the continuation id, or empty for the run."""
+
+    run_id: RunId
+    kind: TimerKind
+    key: str
+    due_at: float
+
+
+@dataclass(frozen=True, slots=True)
+class TaskClosing:
+    """A task is no longer open. The append is refused (`Refusal.TASK`) when it was not open."""
+
+    continuation_id: ContinuationId
+    status: TaskStatus
+    at: float
+    decision: Decision | None = None
+    actor: str | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class TaskEscalation:
+    """An open task is marked as escalated. Refused (`Refusal.TASK`) when it is not open or marked already."""
+
+    continuation_id: ContinuationId
+    escalated_at: float
+
+
+@dataclass(frozen=True, slots=True)
+class NewRun:
+    """A run to be created, in one transaction with its plan, first events, timers and audit.
+
+    `record` gives all columns; with `record.lease_owner` set the run is born leased to that owner with fence 1 for
+    `lease_seconds`, else runnable with fence 0.
+    """
+
+    record: RunRecord
+    plan: str
+    """JSON text of the plan; stored once per `record.plan_hash`."""
+    events: tuple[EventRow, ...]
+    timers: tuple[Timer, ...] = ()
+    audit: tuple[AuditEvent, ...] = ()
+    lease_seconds: float = 30.0
+
+
+@dataclass(frozen=True, slots=True)
+class Append:
+    """Events to be added to one run, with everything that they imply, in one transaction.
+
+    Conditions, all checked in that transaction: the run's `seq` is `expected_seq`; with a `fence`, the run's fence is
+    this one and its lease is held by `owner`; the run's status is not terminal (with `revive`: it may be failed);
+    every task in `closed` and `escalated` is open.
+
+    When `projection.phase` is ended, all open tasks of the run become cancelled and all its timers go; the lease ends
+    too, as it does with `release`. `progress` sets the count of takeovers back to zero.
+    """
+
+    run_id: RunId
+    expected_seq: int
+    events: tuple[EventRow, ...]
+    projection: Projection
+    fence: int | None = None
+    owner: Owner | None = None
+    opened: tuple[HumanTask, ...] = ()
+    closed: tuple[TaskClosing, ...] = ()
+    escalated: tuple[TaskEscalation, ...] = ()
+    timers: tuple[Timer, ...] = ()
+    """Set; one of the same run, kind and key is replaced."""
+    cleared: tuple[tuple[TimerKind, str], ...] = ()
+    audit: tuple[AuditEvent, ...] = ()
+    snapshot: str | None = None
+    """JSON text of the folded run after the last of these events; replaces an older one."""
+    release: bool = False
+    revive: bool = False
+    progress: bool = True
+
+
+class Refusal(StrEnum):
+    """Which condition of an append did not hold. The first of this order that applies is named."""
+
+    MISSING = "missing"
+    """There is no such run."""
+    FENCE = "fence"
+    """The lease is gone, or another worker has it."""
+    ENDED = "ended"
+    """The run's status is terminal."""
+    SEQUENCE = "sequence"
+    """Something else was appended in the meantime."""
+    TASK = "task"
+    """A task that was to be closed or escalated is not open."""
+
+
+@dataclass(frozen=True, slots=True)
+class Appended:
+    """The append is durable. `seq` is the number of its last event."""
+
+    seq: int
+
+
+@dataclass(frozen=True, slots=True)
+class Refused:
+    """Nothing of the append was written. `seq` and `status` are the run's own at that moment."""
+
+    reason: Refusal
+    seq: int = 0
+    status: RunStatus | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Claim:
+    """A lease that was given. `takeover` says that another owner's lease had run out; `takeovers` counts them."""
+
+    run_id: RunId
+    fence: int
+    takeover: bool = False
+    takeovers: int = 0
+
+
+@dataclass(frozen=True, slots=True)
+class Head:
+    """Where a run stands, in one glance."""
+
+    run_id: RunId
+    seq: int
+    status: RunStatus
+    phase: Phase
+    fence: int
+
+
+@dataclass(frozen=True, slots=True)
+class Snapshot:
+    """A folded run, as JSON text, after its event `seq`."""
+
+    seq: int
+    state: str
+
+
+@dataclass(frozen=True, slots=True)
+class FeedItem:
+    """An event of any run with its durable position in the order of commits."""
+
+    position: int
+    run_id: RunId
+    row: EventRow
+
+
+@dataclass(frozen=True, slots=True)
+class RetentionCut:
+    """What is old enough to go: moments in seconds since the epoch; None keeps all of that sort.
+
+    Only terminal runs of one of `run_statuses` and only events, tasks and audit of what has ended are ever removed.
+    """
+
+    runs_before: float | None = None
+    run_statuses: tuple[RunStatus, ...] = ()
+    events_before: float | None = None
+    tasks_before: float | None = None
+    audit_before: float | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Pruned:
+    """How many rows went."""
+
+    runs: int = 0
+    events: int = 0
+    tasks: int = 0
+    audit: int = 0
+
+
+@dataclass(frozen=True, slots=True)
+class StoreHealth:
+    """What an operator wants to know: backend name, schema version, durable settings, sizes."""
+
+    backend: str
+    schema_version: int
+    facts: Mapping[str, Any] = field(default_factory=dict)
+
+
+class Store(Protocol):
+    """Keeper of journals. All methods are coroutines, safe to call from many tasks of one loop.
+
+    Every method raises StoreError when the database cannot do it (disk full, locked beyond patience, gone), in words
+    that name the database and the mend; nothing of the call is written then.
+    """
+
+    async def open(self) -> None:
+        """Connects, and brings the schema up to date. Raises StoreSchemaError for a foreign or newer database."""
+        ...
+
+    async def close(self) -> None:
+        """Finishes what was accepted, then lets go of the database. Idempotent."""
+        ...
+
+    async def now(self) -> float:
+        """The database's clock, in seconds since the epoch."""
+        ...
+
+    async def create(self, new: NewRun) -> None:
+        """Makes a run. Raises StoreError when its id is taken."""
+        ...
+
+    async def append(self, append: Append) -> Appended | Refused:
+        """Adds events; all or nothing, durable when it returns Appended."""
+        ...
+
+    async def claim(
+        self, owner: Owner, *, lease_seconds: float, limit: int = 1, run_id: RunId | None = None
+    ) -> Sequence[Claim]:
+        """Leases of up to `limit` runs (or of this one) that are runnable and leased to nobody, or whose lease ran out.
+
+        Oldest first by creation. Increments the fence. On an embedded database a lease of a local process that is
+        dead ends at once; a run that `owner` itself holds is never given to it again.
+        """
+        ...
+
+    async def renew(self, owner: Owner, run_ids: Sequence[RunId], *, lease_seconds: float) -> frozenset[RunId]:
+        """Makes the leases last `lease_seconds` from now; returns those that `owner` still holds."""
+        ...
+
+    async def release(self, run_id: RunId, *, owner: Owner, fence: int) -> bool:
+        """Gives a lease back; False when it was lost before."""
+        ...
+
+    async def wake(self, run_id: RunId) -> bool:
+        """Makes a run that waits for a timer runnable and clears its retry timers; False when it did not wait."""
+        ...
+
+    async def park(self, run_id: RunId, *, owner: Owner, fence: int, fault: str) -> bool:
+        """Puts a run aside that cannot be folded or decided, names the fault, ends the lease; False when it was lost.
+
+        A later append with `revive` clears it.
+        """
+        ...
+
+    async def get_plan(self, plan_hash: PlanHash) -> str | None:
+        """JSON text of a plan."""
+        ...
+
+    async def events(self, run_id: RunId, *, after: int = 0, limit: int | None = None) -> Sequence[EventRow]:
+        """Events with a number above `after`, in order."""
+        ...
+
+    async def snapshot(self, run_id: RunId) -> Snapshot | None:
+        """The newest snapshot."""
+        ...
+
+    async def feed(self, *, after: int = 0, limit: int = 500) -> Sequence[FeedItem]:
+        """Events of all runs with a position above `after`, in the order of commits; never skips one."""
+        ...
+
+    async def changes(self) -> int:
+        """A number that differs from the last one when another process or connection has committed since."""
+        ...
+
+    async def heads(self, run_ids: Sequence[RunId]) -> Sequence[Head]:
+        """Where these runs stand; unknown ones are left out."""
+        ...
+
+    async def get_run(self, run_id: RunId) -> RunRecord | None:
+        """One run."""
+        ...
+
+    async def list_runs(self, filters: RunFilter, page: Page) -> Sequence[RunRecord]:
+        """Runs that pass the filter; ties in the sort are broken by id."""
+        ...
+
+    async def count_runs(self, filters: RunFilter) -> int:
+        """How many runs pass the filter."""
+        ...
+
+    async def runnable(self, *, limit: int = 100) -> Sequence[RunId]:
+        """Runs that could be claimed now, oldest first."""
+        ...
+
+    async def get_task(self, continuation_id: ContinuationId) -> HumanTask | None:
+        """One human task, whatever its status."""
+        ...
+
+    async def list_tasks(
+        self, *, run_id: RunId | None = None, status: TaskStatus | None = TaskStatus.OPEN, page: Page | None = None
+    ) -> Sequence[HumanTask]:
+        """Human tasks, oldest first; `page` uses limit and offset only. Status None means any."""
+        ...
+
+    async def count_tasks(self, *, run_id: RunId | None = None, status: TaskStatus | None = TaskStatus.OPEN) -> int:
+        """How many human tasks."""
+        ...
+
+    async def due_timers(
+        self, *, kinds: Sequence[TimerKind], now: float | None = None, limit: int = 100
+    ) -> Sequence[Timer]:
+        """Timers that are due (strictly before `now`; None means the database's clock), earliest first."""
+        ...
+
+    async def next_due(self) -> float | None:
+        """When the earliest timer is due."""
+        ...
+
+    async def add_audit(self, events: Sequence[AuditEvent]) -> None:
+        """Writes audit events that belong to no append."""
+        ...
+
+    async def list_audit(self, filters: AuditFilter, *, limit: int = 100, offset: int = 0) -> Sequence[AuditEvent]:
+        """Audit events, newest first."""
+        ...
+
+    async def count_audit(self, filters: AuditFilter) -> int:
+        """How many audit events."""
+        ...
+
+    async def get_document(self, kind: str, name: str) -> str | None:
+        """A small named document (JSON text), such as the policy of an environment."""
+        ...
+
+    async def put_document(self, kind: str, name: str, text: str | None) -> None:
+        """Sets a document, or removes it with None."""
+        ...
+
+    async def list_documents(self, kind: str) -> Mapping[str, str]:
+        """All documents of a kind by name."""
+        ...
+
+    async def prune(self, cut: RetentionCut) -> Pruned:
+        """Removes what is old enough, in bounded transactions."""
+        ...
+
+    async def health(self) -> StoreHealth:
+        """A round trip to the database and what it says of itself."""
+        ...
