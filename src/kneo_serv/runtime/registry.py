@@ -1,0 +1,89 @@
+"""Which runtime modes there are, and which one answers for an agent."""
+
+from dataclasses import dataclass
+
+from kneo_serv.errors import ProviderError
+from kneo_serv.model.plan import AgentPlan, ModelPlan, RuntimeMode, RuntimePreferences
+from kneo_serv.runtime.protocol import ProblemProbe, Runtime, RuntimeFactory
+
+
+@dataclass(frozen=True, slots=True)
+class _Entry:
+    factory: RuntimeFactory
+    probe: ProblemProbe | None
+
+
+class RuntimeRegistry:
+    """The runtime modes of a platform: `bridge`, `native`, `adapter`, or names of your own."""
+
+    def __init__(self) -> None:
+        self._entries: dict[str, _Entry] = {}
+
+    @property
+    def modes(self) -> tuple[str, ...]:
+        """The registered modes, sorted."""
+        return tuple(sorted(self._entries))
+
+    def register(self, mode: str, factory: RuntimeFactory, *, problem: ProblemProbe | None = None) -> None:
+        """Serve a mode from now on; the last registration wins.
+
+        Args:
+            mode: The word for `runtime_preferences.preferred_mode`.
+            factory: Called as `factory(model=..., preferences=...)` once per agent.
+            problem: Says beforehand why the mode cannot serve a model. Without it the mode serves everything.
+        """
+        self._entries[str(mode)] = _Entry(factory, problem)
+
+    def try_create(
+        self, mode: str, *, model: ModelPlan | None = None, preferences: RuntimePreferences | None = None
+    ) -> Runtime | None:
+        """A runtime of this mode, or None when the mode is not registered.
+
+        Raises:
+            ProviderError: The mode is registered and cannot serve this model.
+        """
+        entry = self._entries.get(mode)
+        if entry is None:
+            return None
+        return entry.factory(model=model, preferences=preferences or RuntimePreferences())
+
+    def create(self, agent: AgentPlan) -> Runtime:
+        """The runtime that answers for this agent: its preferred mode, or its fallback where that one cannot.
+
+        Raises:
+            ProviderError: Neither can; the text is that of `problem`.
+        """
+        for mode in _wanted_modes(agent):
+            if self._mode_problem(mode, agent) is None:
+                return self._entries[mode].factory(model=agent.model, preferences=agent.runtime)
+        raise ProviderError(
+            self.problem(agent) or f"Agent {agent.name!r} cannot run.",
+            provider=agent.model.provider if agent.model else str(agent.runtime.preferred_mode),
+        )
+
+    def problem(self, agent: AgentPlan) -> str | None:
+        """Why this agent cannot run here, with the mend; None when it can. Cheap: no model library is imported."""
+        if agent.as_agent is not None:
+            return None  # a workflow answers for it
+        reasons = []
+        for mode in _wanted_modes(agent):
+            reason = self._mode_problem(mode, agent)
+            if reason is None:
+                return None
+            reasons.append(reason)
+        return f"Agent {agent.name!r} cannot run: {' '.join(reasons)}"
+
+    def _mode_problem(self, mode: RuntimeMode, agent: AgentPlan) -> str | None:
+        allowed = agent.runtime.allowed_modes
+        if allowed and mode not in allowed:
+            return f"runtime mode {mode.value!r} is not among its allowed_modes ({', '.join(allowed)})."
+        entry = self._entries.get(mode)
+        if entry is None:
+            known = ", ".join(self.modes) or "none"
+            return f"runtime mode {mode.value!r} is not available here (available: {known})."
+        return entry.probe(model=agent.model, preferences=agent.runtime) if entry.probe else None
+
+
+def _wanted_modes(agent: AgentPlan) -> tuple[RuntimeMode, ...]:
+    preferred, fallback = agent.runtime.preferred_mode, agent.runtime.fallback_mode
+    return (preferred,) if fallback is None or fallback is preferred else (preferred, fallback)
