@@ -144,7 +144,7 @@ def test_an_error_does_not_show_paths_of_the_machine() -> None:
 
 
 def test_a_preview_is_redacted_before_it_is_cut() -> None:
-    assert preview("x" * 490 + " ann@example.com") == "x" * 490 + " [REDACTE" + "...[truncated]"
+    assert preview("x" * 490 + " ann@example.com") == "x" * 490 + " [REDACTED" + "...[truncated]"
     assert preview("x" * 500) == "x" * 500
     assert preview("x" * 501) == "x" * 500 + "...[truncated]"
     assert "ann@" not in preview("x" * 495 + " ann@example.com")
