@@ -1,0 +1,69 @@
+"""What a tool's handler or a function may know about the call that it is part of."""
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+from contextvars import ContextVar
+from dataclasses import dataclass
+
+from kneo_serv.errors import NotFoundError
+from kneo_serv.model.ids import RunId, StepKey
+
+
+@dataclass(frozen=True, slots=True)
+class CallContext:
+    """One call of a tool or function inside a run.
+
+    `idempotency_key` is the same in every repetition of this call, also after a crash: hand it to the service that is
+    called, and a repetition does nothing twice. `attempt` counts from 1. `fence` grows with every worker that takes
+    the run over; a system that remembers the highest one it saw can refuse a worker that lost the run.
+    """
+
+    run_id: RunId
+    step_key: StepKey
+    name: str
+    """The tool or function as the plan calls it."""
+    idempotency_key: str
+    attempt: int
+    fence: int
+
+
+class NoCurrentCallError(NotFoundError):
+    """`current_call()` was asked outside a call. A LookupError, like an unset context variable."""
+
+    code = "no_current_call"
+
+    def __init__(self) -> None:
+        super().__init__("call", "current_call()")
+        self.message = (
+            "current_call() knows a call only inside a tool handler or a function that a run executes, and in what it "
+            "calls. A thread that the handler starts must be given the context by hand: "
+            "contextvars.copy_context().run(...)."
+        )
+
+
+_current: ContextVar[CallContext] = ContextVar("kneo_serv_current_call")
+
+
+def current_call() -> CallContext:
+    """The call that is being executed right here, in a sync handler's thread as well as in an async handler.
+
+    Raises:
+        NoCurrentCallError: no run executes this code; a LookupError.
+    """
+    try:
+        return _current.get()
+    except LookupError:
+        raise NoCurrentCallError from None
+
+
+@contextmanager
+def call_scope(context: CallContext | None) -> Iterator[None]:
+    """Makes `context` the answer of `current_call()` inside the `with` block; None changes nothing."""
+    if context is None:
+        yield
+        return
+    token = _current.set(context)
+    try:
+        yield
+    finally:
+        _current.reset(token)

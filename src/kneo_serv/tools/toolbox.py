@@ -1,0 +1,88 @@
+"""The tools that one plan can use: its own ones and those of the platform's registry."""
+
+from collections.abc import Collection, Iterable, Mapping
+from typing import Any
+
+from kneo_serv.errors import ToolError
+from kneo_serv.model.plan import ToolPlan
+from kneo_serv.model.tool import ToolDefinition, ToolPolicy
+from kneo_serv.tools.call_context import CallContext, call_scope
+from kneo_serv.tools.guard import Guard
+from kneo_serv.tools.import_path import load_callable
+from kneo_serv.tools.pool import HandlerPool
+from kneo_serv.tools.registry import Handler, ToolRegistry
+from kneo_serv.tools.result import output_text
+
+
+class Toolbox:
+    """Calls tools by name, each behind the guard. A tool of the plan hides one of the registry with the same name.
+
+    Python code of the plan's tools is imported at the first call that the guard lets pass, in a thread of the pool.
+    """
+
+    def __init__(self, tools: Mapping[str, ToolPlan], registry: ToolRegistry, *, pool: HandlerPool) -> None:
+        self._tools = tools
+        self._registry = registry
+        self._pool = pool
+        self._guard = Guard()
+        self._loaded: dict[str, Handler] = {}
+
+    def definition(self, name: str) -> ToolDefinition:
+        """What a model is told about the tool.
+
+        Raises:
+            NotFoundError: neither the plan nor the registry has it; a KeyError.
+        """
+        tool = self._tools.get(name)
+        return self._registry.definition(name) if tool is None else tool.definition
+
+    def definitions(self, names: Iterable[str]) -> tuple[ToolDefinition, ...]:
+        """The definitions of these names, in their order; raises what `definition` raises."""
+        return tuple(self.definition(name) for name in names)
+
+    async def call(
+        self,
+        name: str,
+        arguments: Mapping[str, Any],
+        *,
+        policy: ToolPolicy,
+        visible: Collection[str],
+        context: CallContext,
+        timeout: float | None = None,
+    ) -> str:
+        """The tool's answer as text. `timeout` is in seconds of running time; what the handler raises comes through.
+
+        Raises:
+            ToolPolicyViolation: refused by the guard; the handler was not reached.
+            ToolArgumentValidationError: the arguments do not fit the schema; the handler was not reached.
+            StepTimeoutError: the time is over.
+            ToolError: the tool is backed by something that cannot be called here.
+            InvalidRequestError: its implementation cannot be imported, or its schema is invalid.
+            NotFoundError: no such tool; a KeyError.
+        """
+        schema, admitted = self._guard.admit(
+            name, arguments, definition=self.definition, policy=policy, visible=visible
+        )
+        if not schema.compiled:
+            await self._pool.run(schema.compile, name=f"The schema of tool {name!r}")
+        schema.check(admitted)
+        handler = await self._handler(name, timeout)
+        with call_scope(context):
+            value = await self._pool.run(handler, admitted, timeout=timeout, name=f"Tool {name!r}")
+        return output_text(value)
+
+    async def _handler(self, name: str, timeout: float | None) -> Handler:
+        tool = self._tools.get(name)
+        if tool is None or (tool.implementation is None and tool.agent is None and tool.mcp_server is None):
+            return self._registry.handler(name)
+        if tool.implementation is None:
+            backing = f"agent {tool.agent!r}" if tool.agent is not None else f"MCP server {tool.mcp_server!r}"
+            raise ToolError(
+                f"Tool {name!r} is backed by {backing}, and this version calls only tools with an `implementation` "
+                "(a Python function) or of the platform's registry."
+            )
+        if name not in self._loaded:
+            self._loaded[name] = await self._pool.run(
+                load_callable, tool.implementation, timeout=timeout, name=f"Importing {tool.implementation!r}"
+            )
+        return self._loaded[name]
