@@ -40,7 +40,7 @@ class AdapterRuntime:
             normalizer: Makes a `Turn` of what the callable returns. By default a `Turn` is taken as it is, of a dict
                 `output_text` or else `content`, and of anything else `str()`.
         """
-        self.name = name or getattr(run_fn, "__name__", type(run_fn).__name__)
+        self.name: str = name or getattr(run_fn, "__name__", "") or type(run_fn).__name__
         self.metadata: Mapping[str, Any] = dict(metadata or {})
         self._run_fn = run_fn
         self._normalizer = normalizer or self._normalized

@@ -1,6 +1,7 @@
 """The runtime modes that come with the platform."""
 
 from collections.abc import Callable, Mapping
+from functools import partial
 from typing import Any
 
 from kneo_serv.errors import ProviderError
@@ -40,9 +41,10 @@ def default_registry(
         return create_bridge_runtime(model=model, preferences=preferences, environ=environ, policy=policy)
 
     def native(*, model: ModelPlan | None, preferences: RuntimePreferences) -> Runtime:
-        if (reason := native_problem(model=model, preferences=preferences)) is not None:
+        if (reason := native_problem(model=model, preferences=preferences, environ=environ)) is not None:
             raise ProviderError(reason, provider=preferences.native_provider or (model.provider if model else "native"))
-        return create_bridge_runtime(model=model, environ=environ, policy=policy)
+        asked = RuntimePreferences(bridge_provider=preferences.native_provider)
+        return create_bridge_runtime(model=model, preferences=asked, environ=environ, policy=policy)
 
     def adapter_problem(*, model: ModelPlan | None, preferences: RuntimePreferences) -> str | None:
         if not preferences.adapter_ref:
@@ -59,7 +61,7 @@ def default_registry(
         return AdapterRuntime(run_fn=load_callable(preferences.adapter_ref), name=preferences.adapter_ref)
 
     registry = RuntimeRegistry()
-    registry.register(RuntimeMode.BRIDGE, bridge, problem=bridge_problem)
-    registry.register(RuntimeMode.NATIVE, native, problem=native_problem)
+    registry.register(RuntimeMode.BRIDGE, bridge, problem=partial(bridge_problem, environ=environ))
+    registry.register(RuntimeMode.NATIVE, native, problem=partial(native_problem, environ=environ))
     registry.register(RuntimeMode.ADAPTER, adapter, problem=adapter_problem)
     return registry
