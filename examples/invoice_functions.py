@@ -209,7 +209,7 @@ def review(source: str, digest: str, rows: list[Row]) -> str:
     return "\n".join(
         [
             f"Invoices of {source} (batch {digest}): {count(rows)}.",
-            f"Good: {count(pay)}, {money(pay)}. They are paid without asking.",
+            f"Good: {count(pay)}, {money(pay)}. They are paid whatever you decide.",
             f"Over {LIMIT:,.2f} {CURRENCY}: {count(ask)}, {money(ask)}. Your decision:",
             *(f"pay {row.invoice} {row.label}" for row in ask),
             f"Wrong: {count(rejected)}. They are not paid.",
