@@ -1,0 +1,165 @@
+"""What answers the commands. All answers are JSON values, so that a service can answer as well as this process."""
+
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any, Protocol
+
+from kneo_serv.cli.answer import answer_of
+from kneo_serv.model.page import RunFilter
+from kneo_serv.model.task import HumanResponse
+
+if TYPE_CHECKING:
+    from kneo_serv.cli.progress import Listener
+    from kneo_serv.cli.workspace import Workspace
+    from kneo_serv.platform import PlatformManager
+
+type Answer = dict[str, Any]
+
+
+@dataclass(frozen=True, slots=True)
+class RunOrder:
+    """What is to be run. `timeout_seconds` is the deadline of the run, counted from its start."""
+
+    spec_path: str
+    input_text: str
+    target: str
+    environment: str | None = None
+    overlays: Sequence[str] = ()
+    timeout_seconds: float | None = None
+    session_id: str | None = None
+    tags: tuple[str, ...] = ()
+
+
+class Backend(Protocol):
+    """Runs and people's tasks, wherever they are kept."""
+
+    def run(self, order: RunOrder, listener: "Listener") -> Answer:
+        """Starts a run and waits until it rests or ends."""
+        ...
+
+    def continue_run(self, run_id: str, listener: "Listener") -> Answer:
+        """Takes a failed run up after its last finished step."""
+        ...
+
+    def resume(self, continuation_id: str, response: HumanResponse, listener: "Listener") -> Answer:
+        """Answers a human task; the run goes on from there."""
+        ...
+
+    def cancel(self, run_id: str) -> Answer:
+        """Ends a run early, and shows it."""
+        ...
+
+    def get_run(self, run_id: str) -> Answer:
+        """One run."""
+        ...
+
+    def list_runs(self, filters: RunFilter, *, limit: int, offset: int) -> tuple[list[Answer], int]:
+        """Some of the runs that pass the filter, newest first, and how many pass."""
+        ...
+
+    def trace(self, run_id: str) -> list[Answer]:
+        """The time line of a run."""
+        ...
+
+    def checkpoints(self, run_id: str) -> list[Answer]:
+        """The checkpoints of a run."""
+        ...
+
+    def replay(self, run_id: str) -> Answer:
+        """What a continuation would know of a run."""
+        ...
+
+    def checkpoint_diff(self, run_id: str, *, from_sequence: int | None, to_sequence: int | None) -> Answer:
+        """What changed between two checkpoints."""
+        ...
+
+    def list_tasks(self, *, limit: int) -> list[Answer]:
+        """Open human tasks."""
+        ...
+
+    def get_task(self, continuation_id: str) -> Answer:
+        """What one human task asks."""
+        ...
+
+
+class LocalBackend:
+    """The platform in this process, over the state in the project's folder."""
+
+    def __init__(self, manager: "PlatformManager") -> None:
+        self._manager = manager
+
+    def run(self, order: RunOrder, listener: "Listener") -> Answer:
+        """Starts a run and waits until it rests or ends."""
+        result = self._manager.run_from_spec(
+            input_text=order.input_text,
+            spec_path=order.spec_path,
+            target=order.target,
+            environment=order.environment,
+            overlays=list(order.overlays) or None,
+            timeout_seconds=order.timeout_seconds,
+            session_id=order.session_id,
+            tags=order.tags,
+            on_event=listener,
+        )
+        return answer_of(result)
+
+    def continue_run(self, run_id: str, listener: "Listener") -> Answer:
+        """Takes a failed run up after its last finished step."""
+        return answer_of(self._manager.continue_run(run_id, on_event=listener))
+
+    def resume(self, continuation_id: str, response: HumanResponse, listener: "Listener") -> Answer:
+        """Answers a human task; the run goes on from there."""
+        return answer_of(self._manager.resume_human_task(continuation_id, response=response, on_event=listener))
+
+    def cancel(self, run_id: str) -> Answer:
+        """Ends a run early, and shows it."""
+        self._manager.cancel_run(run_id)
+        return self.get_run(run_id)
+
+    def get_run(self, run_id: str) -> Answer:
+        """One run."""
+        return dict(self._manager.run_view(run_id))
+
+    def list_runs(self, filters: RunFilter, *, limit: int, offset: int) -> tuple[list[Answer], int]:
+        """Some of the runs that pass the filter, newest first, and how many pass."""
+        from kneo_serv.platform.views import run_view
+
+        records = self._manager.list_runs(limit=limit, offset=offset, filters=filters)
+        return [dict(run_view(record)) for record in records], self._manager.count_runs(filters=filters)
+
+    def trace(self, run_id: str) -> list[Answer]:
+        """The time line of a run."""
+        return list(self._manager.get_trace(run_id))
+
+    def checkpoints(self, run_id: str) -> list[Answer]:
+        """The checkpoints of a run."""
+        return [dict(checkpoint.to_dict()) for checkpoint in self._manager.list_checkpoints(run_id)]
+
+    def replay(self, run_id: str) -> Answer:
+        """What a continuation would know of a run."""
+        return dict(self._manager.replay_view(run_id))
+
+    def checkpoint_diff(self, run_id: str, *, from_sequence: int | None, to_sequence: int | None) -> Answer:
+        """What changed between two checkpoints."""
+        return dict(self._manager.checkpoint_diff(run_id, from_sequence=from_sequence, to_sequence=to_sequence))
+
+    def list_tasks(self, *, limit: int) -> list[Answer]:
+        """Open human tasks."""
+        return list(self._manager.list_human_tasks(limit=limit))
+
+    def get_task(self, continuation_id: str) -> Answer:
+        """What one human task asks."""
+        return dict(self._manager.get_human_task(continuation_id))
+
+
+@contextmanager
+def open_backend(workspace: "Workspace") -> Iterator[Backend]:
+    """The backend of a workspace, closed at the end."""
+    from kneo_serv.service.factory import create_local_platform_manager
+
+    manager = create_local_platform_manager(state_path=str(workspace.state_path))
+    try:
+        yield LocalBackend(manager)
+    finally:
+        manager.shutdown()

@@ -1,0 +1,78 @@
+"""`kneo run`."""
+
+import sys
+from enum import StrEnum
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from kneo_serv.cli.answer import give
+from kneo_serv.cli.backend import RunOrder, open_backend
+from kneo_serv.cli.options import AsJson, Environment, Overlays, Quiet, SpecPath
+from kneo_serv.cli.progress import following
+from kneo_serv.cli.workspace import open_workspace
+from kneo_serv.errors import InvalidRequestError
+
+
+class Target(StrEnum):
+    """What a run executes."""
+
+    AGENT = "agent"
+    WORKFLOW = "workflow"
+
+
+def run(
+    spec: SpecPath = None,
+    input_text: Annotated[
+        str | None, typer.Option("--input", "-i", metavar="TEXT", help="The text that the run starts with.")
+    ] = None,
+    input_file: Annotated[
+        str | None, typer.Option("--input-file", metavar="PATH", help="Take that text from a file; - means stdin.")
+    ] = None,
+    target: Annotated[
+        Target, typer.Option("--target", help="Run the spec's workflow, or its root agent alone.")
+    ] = Target.WORKFLOW,
+    environment: Environment = None,
+    overlays: Overlays = None,
+    timeout: Annotated[
+        float | None,
+        typer.Option("--timeout", metavar="SECONDS", help="End the run as timed_out when it takes longer."),
+    ] = None,
+    session: Annotated[str | None, typer.Option("--session", metavar="ID", help="Session the run belongs to.")] = None,
+    tags: Annotated[list[str] | None, typer.Option("--tag", metavar="WORD", help="Mark the run; repeatable.")] = None,
+    quiet: Quiet = False,
+    as_json: AsJson = False,
+) -> None:
+    """Run a spec until it is done or waits for a person.
+
+    The output goes to stdout, everything else to stderr.
+    """
+    text = _input(input_text, input_file)
+    if timeout is not None and timeout <= 0:
+        raise typer.BadParameter("It must be above 0.", param_hint="--timeout")
+    workspace = open_workspace(environment)
+    order = RunOrder(
+        spec_path=str(workspace.spec(spec)),
+        input_text=text,
+        target=target.value,
+        environment=workspace.environment,
+        overlays=workspace.overlays(overlays),
+        timeout_seconds=timeout,
+        session_id=session,
+        tags=tuple(tags or ()),
+    )
+    with following(silent=as_json or quiet) as listener, open_backend(workspace) as backend:
+        answer = backend.run(order, listener)
+    give(answer, as_json=as_json)
+
+
+def _input(text: str | None, path: str | None) -> str:
+    if (text is None) == (path is None):
+        raise typer.BadParameter("Give exactly one of them.", param_hint=["--input", "--input-file"])
+    if text is not None:
+        return text
+    try:
+        return sys.stdin.read() if path == "-" else Path(str(path)).read_text(encoding="utf-8")
+    except UnicodeDecodeError as error:
+        raise InvalidRequestError(f"{path} is not text in UTF-8 (byte {error.start} does not fit).") from error

@@ -1,0 +1,22 @@
+"""Options that several commands share."""
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+AsJson = Annotated[bool, typer.Option("--json", help="Answer in JSON, errors too.")]
+Environment = Annotated[
+    str | None,
+    typer.Option("--env", envvar="KNEO_ENV", metavar="NAME", help="Environment whose overlays and defaults apply."),
+]
+SpecPath = Annotated[
+    Path | None,
+    typer.Argument(metavar="SPEC", help="Path of the spec; else the project's default_spec.", show_default=False),
+]
+Overlays = Annotated[
+    list[Path] | None,
+    typer.Option("--overlay", metavar="PATH", help="Lay this file over the spec; may be repeated, the last one wins."),
+]
+RunIdArgument = Annotated[str, typer.Argument(metavar="RUN_ID", help="As `kneo run` and `kneo runs list` show it.")]
+Quiet = Annotated[bool, typer.Option("--quiet", "-q", help="Show no progress.")]

@@ -1,0 +1,318 @@
+"""Every `KNEO_SERV_*` variable in one place: its type, default, bounds and meaning. Read once, frozen afterwards.
+
+The fields of `Settings` are the table; `SETTINGS` shows it as data, for documentation and for commands that print it.
+A variable that is empty counts as unset. A value that does not fit is refused before anything starts.
+"""
+
+import math
+import re
+from collections.abc import Mapping
+from dataclasses import dataclass, field, fields
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Protocol, Self
+
+from kneo_serv.errors import SettingsError
+
+if TYPE_CHECKING:
+    from kneo_serv.platform.options import PlatformOptions
+
+_LONGEST_QUOTE = 60
+
+
+class Reader(Protocol):
+    """Makes a value of a variable's text."""
+
+    @property
+    def allowed(self) -> str:
+        """What may be given, as it completes the sentence "it must be ..."."""
+        ...
+
+    def read(self, text: str) -> Any:
+        """The value. Raises ValueError when the text is not allowed."""
+        ...
+
+
+def _within(value: float, minimum: float | None, maximum: float | None, *, above: bool = False) -> bool:
+    if minimum is not None and (value <= minimum if above else value < minimum):
+        return False
+    return maximum is None or value <= maximum
+
+
+@dataclass(frozen=True, slots=True)
+class WholeNumber:
+    """Digits, within inclusive bounds."""
+
+    minimum: int
+    maximum: int
+
+    @property
+    def allowed(self) -> str:
+        """The range, in words."""
+        return f"a whole number from {self.minimum} to {self.maximum}"
+
+    def read(self, text: str) -> int:
+        """The number."""
+        if not re.fullmatch(r"[+-]?[0-9]{1,18}", text) or not _within(int(text), self.minimum, self.maximum):
+            raise ValueError(text)
+        return int(text)
+
+
+@dataclass(frozen=True, slots=True)
+class Seconds:
+    """A length of time, whole or with a fraction; `above` leaves the lower bound itself out."""
+
+    minimum: float
+    maximum: float
+    above: bool = False
+
+    @property
+    def allowed(self) -> str:
+        """The range, in words."""
+        lower = f"above {self.minimum:g}" if self.above else f"from {self.minimum:g}"
+        upper = "and at most" if self.above else "to"
+        return f"a number of seconds {lower} {upper} {self.maximum:g}"
+
+    def read(self, text: str) -> float:
+        """The number of seconds."""
+        value = float(text)
+        if "_" in text or not math.isfinite(value) or not _within(value, self.minimum, self.maximum, above=self.above):
+            raise ValueError(text)
+        return value
+
+
+@dataclass(frozen=True, slots=True)
+class Switch:
+    """On or off. A word that is neither is refused, so that a typing error never switches something off unseen."""
+
+    @property
+    def allowed(self) -> str:
+        """The words."""
+        return "one of on, true, yes, 1, off, false, no, 0"
+
+    def read(self, text: str) -> bool:
+        """Whether it is on."""
+        if text.lower() in {"on", "true", "yes", "1"}:
+            return True
+        if text.lower() in {"off", "false", "no", "0"}:
+            return False
+        raise ValueError(text)
+
+
+@dataclass(frozen=True, slots=True)
+class Choice:
+    """One of a few words, in upper or lower case."""
+
+    words: tuple[str, ...]
+
+    @property
+    def allowed(self) -> str:
+        """The words."""
+        return f"one of {', '.join(self.words)}"
+
+    def read(self, text: str) -> str:
+        """The word, in upper case."""
+        if text.upper() not in self.words:
+            raise ValueError(text)
+        return text.upper()
+
+
+@dataclass(frozen=True, slots=True)
+class Folder:
+    """A folder that exists; `~` is the home folder."""
+
+    @property
+    def allowed(self) -> str:
+        """In words."""
+        return "a folder that exists"
+
+    def read(self, text: str) -> Path:
+        """The absolute path."""
+        path = Path(text).expanduser()
+        if not path.is_dir():
+            raise ValueError(text)
+        return path.resolve()
+
+
+@dataclass(frozen=True, slots=True)
+class Reserved:
+    """A variable that another version understands: setting it is refused, since ignoring it would mislead."""
+
+    reason: str
+
+    @property
+    def allowed(self) -> str:
+        """In words."""
+        return "unset"
+
+    def read(self, text: str) -> None:
+        """Never returns."""
+        raise SettingsError("", self.reason)
+
+
+def _setting(variable: str, default: Any, reader: Reader, about: str) -> Any:
+    return field(default=default, metadata={"variable": variable, "reader": reader, "help": about})
+
+
+_DAY = 86_400
+
+
+@dataclass(frozen=True, slots=True)
+class Settings:
+    """What the environment says about this installation. All times in seconds."""
+
+    database_url: None = _setting(
+        "KNEO_SERV_DATABASE_URL",
+        None,
+        Reserved(
+            "PostgreSQL is not part of this version; it comes with a later one and the extra kneo-serv[postgres]. "
+            "Unset the variable to keep the state in SQLite."
+        ),
+        "Reserved for PostgreSQL; refused when set.",
+    )
+    sqlite_synchronous: str = _setting(
+        "KNEO_SERV_SQLITE_SYNCHRONOUS",
+        "FULL",
+        Choice(("FULL", "NORMAL")),
+        "FULL survives a power failure with everything that was acknowledged; NORMAL is faster and may lose the last "
+        "moments then, never more.",
+    )
+    spec_root: Path | None = _setting(  # noqa: RUF009 - a field like the others; a path never changes
+        "KNEO_SERV_SPEC_ROOT",
+        None,
+        Folder(),
+        "Folder that specs named by callers of the service must lie in; unset means the folder it was started in.",
+    )
+    worker_concurrency: int = _setting(
+        "KNEO_SERV_WORKER_CONCURRENCY", 4, WholeNumber(1, 1024), "How many runs this process executes at a time."
+    )
+    worker_lease_seconds: float = _setting(
+        "KNEO_SERV_WORKER_LEASE_SECONDS",
+        30.0,
+        Seconds(1, _DAY),
+        "How long a run stays with a worker that gives no sign of life; renewed every third of it.",
+    )
+    worker_idle_poll_seconds: float = _setting(
+        "KNEO_SERV_WORKER_IDLE_POLL_SECONDS", 1.0, Seconds(0, 3600, above=True), "How often an idle worker looks."
+    )
+    queue_max_attempts: int = _setting(
+        "KNEO_SERV_QUEUE_MAX_ATTEMPTS",
+        5,
+        WholeNumber(0, 1_000_000),
+        "A run that was taken over this often without progress fails as a dead letter; 0 means never.",
+    )
+    max_queue_depth: int = _setting(
+        "KNEO_SERV_MAX_QUEUE_DEPTH",
+        0,
+        WholeNumber(0, 1_000_000_000),
+        "No more runs are taken in while this many wait; 0 means no limit.",
+    )
+    shutdown_timeout_seconds: float = _setting(
+        "KNEO_SERV_SHUTDOWN_TIMEOUT_SECONDS", 30.0, Seconds(0, _DAY), "How long a stop waits for the runs in hand."
+    )
+    timekeeper: bool = _setting(
+        "KNEO_SERV_TIMEKEEPER",
+        True,
+        Switch(),
+        "Whether deadlines are kept by the platform itself; off leaves them to the prune calls.",
+    )
+    patience_seconds: float = _setting(
+        "KNEO_SERV_PATIENCE_SECONDS",
+        110.0,
+        Seconds(0, _DAY),
+        "How long a caller waits for an answer; the run goes on after it.",
+    )
+    workflow_retry_on_timeout: bool = _setting(
+        "KNEO_SERV_WORKFLOW_RETRY_ON_TIMEOUT",
+        False,
+        Switch(),
+        "Whether a step that took too long is tried again, as far as its policy has retries.",
+    )
+    provider_timeout_seconds: float = _setting(
+        "KNEO_SERV_PROVIDER_TIMEOUT_SECONDS", 120.0, Seconds(0, _DAY, above=True), "Time limit of one model turn."
+    )
+    provider_retries: int = _setting(
+        "KNEO_SERV_PROVIDER_RETRIES", 2, WholeNumber(0, 100), "Further attempts after a passing fault of a provider."
+    )
+    token_budget: int | None = _setting(
+        "KNEO_SERV_TOKEN_BUDGET",
+        None,
+        WholeNumber(1, 10**15),
+        "Tokens that one run may use; `model.token_budget` of the spec wins. Unset means no limit.",
+    )
+    trace_max_events: int = _setting(
+        "KNEO_SERV_TRACE_MAX_EVENTS", 10_000, WholeNumber(0, 10**9), "Events that a trace shows at most; 0 means all."
+    )
+    log_level: str = _setting(
+        "KNEO_SERV_LOG_LEVEL",
+        "INFO",
+        Choice(("DEBUG", "INFO", "WARNING", "ERROR", "CRITICAL")),
+        "From which level on log lines are written.",
+    )
+
+    @classmethod
+    def from_env(cls, environ: Mapping[str, str]) -> Self:
+        """The settings of an environment, such as `os.environ`.
+
+        Raises:
+            SettingsError: values that are not allowed; all of them are named at once, the first one as `variable`.
+        """
+        values: dict[str, Any] = {}
+        faults: list[tuple[str, str]] = []
+        for setting in SETTINGS:
+            text = environ.get(setting.variable, "").strip()
+            if not text:
+                continue
+            try:
+                values[setting.name] = setting.reader.read(text)
+            except SettingsError as error:
+                faults.append((setting.variable, error.problem))
+            except ValueError:
+                faults.append((setting.variable, f"{_quote(text)} is not allowed; it must be {setting.allowed}."))
+        if faults:
+            (variable, problem), *others = faults
+            raise SettingsError(variable, "\n".join([problem, *(f"{name}: {text}" for name, text in others)]))
+        return cls(**values)
+
+    def platform_options(self) -> "PlatformOptions":
+        """The part of the settings that the platform works by."""
+        from kneo_serv.platform.options import PlatformOptions
+
+        return PlatformOptions(
+            worker_concurrency=self.worker_concurrency,
+            lease_seconds=self.worker_lease_seconds,
+            idle_poll_seconds=self.worker_idle_poll_seconds,
+            max_takeovers=self.queue_max_attempts,
+            max_queue_depth=self.max_queue_depth,
+            shutdown_timeout_seconds=self.shutdown_timeout_seconds,
+            patience_seconds=self.patience_seconds,
+            timekeeper=self.timekeeper,
+            retry_on_timeout=self.workflow_retry_on_timeout,
+        )
+
+
+@dataclass(frozen=True, slots=True)
+class Setting:
+    """One row of the table: the variable, the field of `Settings` that it fills, what it may be and what it means."""
+
+    variable: str
+    name: str
+    default: Any
+    reader: Reader
+    help: str
+
+    @property
+    def allowed(self) -> str:
+        """What may be given, in words."""
+        return self.reader.allowed
+
+
+SETTINGS: tuple[Setting, ...] = tuple(
+    Setting(row.metadata["variable"], row.name, row.default, row.metadata["reader"], row.metadata["help"])
+    for row in fields(Settings)
+)
+"""Every variable that is read, in the order of the documentation."""
+
+
+def _quote(text: str) -> str:
+    shown = text if len(text) <= _LONGEST_QUOTE else f"{text[: _LONGEST_QUOTE - 1]}…"
+    return repr(shown)

@@ -1,0 +1,101 @@
+from pathlib import Path
+
+import pytest
+
+from kneo_serv.errors import SettingsError
+from kneo_serv.settings import SETTINGS, Settings
+
+
+def test_an_empty_environment_gives_the_defaults() -> None:
+    settings = Settings.from_env({})
+    assert settings == Settings()
+    assert settings.worker_lease_seconds == 30.0
+    assert settings.provider_timeout_seconds == 120.0
+    assert settings.provider_retries == 2
+    assert settings.sqlite_synchronous == "FULL"
+
+
+def test_an_empty_or_blank_variable_counts_as_unset() -> None:
+    assert Settings.from_env({"KNEO_SERV_PROVIDER_RETRIES": "", "KNEO_SERV_TIMEKEEPER": "  "}) == Settings()
+
+
+def test_values_are_read_by_their_type(tmp_path: Path) -> None:
+    settings = Settings.from_env(
+        {
+            "KNEO_SERV_WORKER_CONCURRENCY": " 8 ",
+            "KNEO_SERV_WORKER_IDLE_POLL_SECONDS": "0.25",
+            "KNEO_SERV_TIMEKEEPER": "Off",
+            "KNEO_SERV_WORKFLOW_RETRY_ON_TIMEOUT": "yes",
+            "KNEO_SERV_SQLITE_SYNCHRONOUS": "normal",
+            "KNEO_SERV_SPEC_ROOT": str(tmp_path),
+            "KNEO_SERV_TOKEN_BUDGET": "1000",
+            "KNEO_SERV_LOG_LEVEL": "debug",
+        }
+    )
+    assert settings == Settings(
+        worker_concurrency=8,
+        worker_idle_poll_seconds=0.25,
+        timekeeper=False,
+        workflow_retry_on_timeout=True,
+        sqlite_synchronous="NORMAL",
+        spec_root=tmp_path.resolve(),
+        token_budget=1000,
+        log_level="DEBUG",
+    )
+
+
+@pytest.mark.parametrize(
+    ("variable", "value", "allowed"),
+    [
+        ("KNEO_SERV_WORKER_CONCURRENCY", "0", "a whole number from 1 to 1024"),
+        ("KNEO_SERV_WORKER_CONCURRENCY", "abc", "a whole number from 1 to 1024"),
+        ("KNEO_SERV_WORKER_CONCURRENCY", "1_0", "a whole number from 1 to 1024"),
+        ("KNEO_SERV_WORKER_CONCURRENCY", "9" * 5000, "a whole number from 1 to 1024"),
+        ("KNEO_SERV_WORKER_LEASE_SECONDS", "-1", "a number of seconds from 1 to 86400"),
+        ("KNEO_SERV_WORKER_LEASE_SECONDS", "nan", "a number of seconds from 1 to 86400"),
+        ("KNEO_SERV_WORKER_IDLE_POLL_SECONDS", "0", "a number of seconds above 0 and at most 3600"),
+        ("KNEO_SERV_SHUTDOWN_TIMEOUT_SECONDS", "inf", "a number of seconds from 0 to 86400"),
+        ("KNEO_SERV_TIMEKEEPER", "offf", "one of on, true, yes, 1, off, false, no, 0"),
+        ("KNEO_SERV_TOKEN_BUDGET", "0", "a whole number from 1 to"),
+        ("KNEO_SERV_TRACE_MAX_EVENTS", "-1", "a whole number from 0 to"),
+        ("KNEO_SERV_SQLITE_SYNCHRONOUS", "OFF", "one of FULL, NORMAL"),
+        ("KNEO_SERV_LOG_LEVEL", "LOUD", "one of DEBUG, INFO, WARNING, ERROR, CRITICAL"),
+        ("KNEO_SERV_SPEC_ROOT", "/no/such/folder", "a folder that exists"),
+    ],
+)
+def test_a_bad_value_is_refused_with_its_variable_and_what_would_do(variable: str, value: str, allowed: str) -> None:
+    with pytest.raises(SettingsError) as caught:
+        Settings.from_env({variable: value})
+    assert caught.value.variable == variable
+    assert str(caught.value).startswith(f"{variable}: '{value[:20]}")
+    assert f"it must be {allowed}" in caught.value.problem
+    assert len(str(caught.value)) < 300
+
+
+def test_all_bad_values_are_named_at_once() -> None:
+    with pytest.raises(SettingsError) as caught:
+        Settings.from_env({"KNEO_SERV_WORKER_CONCURRENCY": "no", "KNEO_SERV_PROVIDER_RETRIES": "-1"})
+    assert "KNEO_SERV_WORKER_CONCURRENCY: 'no'" in str(caught.value)
+    assert "KNEO_SERV_PROVIDER_RETRIES: '-1'" in str(caught.value)
+
+
+def test_a_database_address_is_refused_without_showing_its_password() -> None:
+    with pytest.raises(SettingsError, match=r"kneo-serv\[postgres\]") as caught:
+        Settings.from_env({"KNEO_SERV_DATABASE_URL": "postgresql://kneo:hunter2@db/kneo"})
+    assert caught.value.variable == "KNEO_SERV_DATABASE_URL"
+    assert "hunter2" not in str(caught.value)
+
+
+def test_every_setting_has_its_own_variable_and_a_meaning() -> None:
+    assert len({setting.variable for setting in SETTINGS}) == len(SETTINGS)
+    for setting in SETTINGS:
+        assert setting.variable == f"KNEO_SERV_{setting.name.upper()}"
+        assert setting.help.endswith(".")
+        assert setting.allowed
+
+
+def test_the_platform_works_by_the_settings() -> None:
+    options = Settings.from_env(
+        {"KNEO_SERV_QUEUE_MAX_ATTEMPTS": "7", "KNEO_SERV_WORKER_LEASE_SECONDS": "3", "KNEO_SERV_PATIENCE_SECONDS": "5"}
+    ).platform_options()
+    assert (options.max_takeovers, options.lease_seconds, options.patience_seconds) == (7, 3.0, 5.0)
