@@ -58,6 +58,13 @@ def test_every_row_is_paid_or_rejected_as_the_person_decides(
     assert len(paid) + len(rejected) == 12
 
 
+def test_the_reviewers_comment_stands_beside_the_invoices_that_were_rejected(shell: Shell) -> None:
+    task = shell.pause(SPEC, FILE)
+    shell.resume(task, "--reject", "--comment", "wait for the goods")
+    reasons = column(written(shell, task, "rejections.csv"), "reason")
+    assert reasons.count("rejected by the reviewer: wait for the goods") == 2
+
+
 def test_a_file_that_is_not_there_fails_the_run_and_is_named(shell: Shell) -> None:
     answer = shell.kneo("run", SPEC, "--input", "no/such.csv", code=3)
     assert "no/such.csv" in answer.out + answer.err

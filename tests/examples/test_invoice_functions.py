@@ -160,6 +160,16 @@ def test_both_steps_may_run_again_and_leave_the_same_files(sample: str) -> None:
     assert {path: path.read_bytes() for path in Path().rglob("*") if path.is_file()} == before
 
 
+def test_a_reader_of_the_old_file_is_not_disturbed_by_the_new_one(sample: str) -> None:
+    write_payments(sample)
+    (path,) = Path("demo-output").glob("*/payments.csv")
+    before = path.read_text(encoding="utf-8")
+    with path.open(encoding="utf-8") as reader:
+        write_payments("Rejected by human reviewer: ")
+        assert reader.read() == before
+    assert len(paid()) == 7
+
+
 def test_a_draft_left_by_a_crash_does_not_stand_in_the_way(sample: str) -> None:
     folder = Path("demo-output", "run_2026-05-10T12-34-56_abc")
     folder.mkdir(parents=True)
