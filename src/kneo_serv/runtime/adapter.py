@@ -1,6 +1,7 @@
 """A foreign agent, or a plain function, that answers for an agent of a spec."""
 
 import asyncio
+import contextlib
 import contextvars
 import inspect
 import threading
@@ -88,7 +89,10 @@ def _arguments(run_fn: RunFunction, request: TurnRequest) -> tuple[tuple[str, ..
             "idempotency_key": request.idempotency_key,
         },
     }
-    parameters = inspect.signature(run_fn).parameters
+    try:
+        parameters: Mapping[str, inspect.Parameter] = inspect.signature(run_fn).parameters
+    except ValueError:  # some functions written in C have no signature to look at
+        parameters = {}
     if any(parameter.kind is inspect.Parameter.VAR_KEYWORD for parameter in parameters.values()):
         return (), offered
     if "messages" in parameters:
@@ -100,24 +104,27 @@ def _arguments(run_fn: RunFunction, request: TurnRequest) -> tuple[tuple[str, ..
 async def _in_own_thread(function: RunFunction, *args: Any, **kwargs: Any) -> Any:
     """Run a function in a daemon thread: unlike a pool's, it never keeps the interpreter from exiting."""
     loop = asyncio.get_running_loop()
-    answer: asyncio.Future[Any] = loop.create_future()
+    done: asyncio.Future[tuple[Any, BaseException | None]] = loop.create_future()
     context = contextvars.copy_context()
 
-    def deliver(settle: Callable[[Any], None], value: Any) -> None:
-        if not answer.done():
-            settle(value)
+    def settle(answer: Any, error: BaseException | None) -> None:
+        if not done.done():
+            done.set_result((answer, error))
 
     def work() -> None:
-        settle: Callable[[Any], None] = answer.set_result
-        value: Any
+        answer, failure = None, None
         try:
-            value = context.run(function, *args, **kwargs)
-        except Exception as error:  # noqa: BLE001 - handed over to the waiting task, whatever it is
-            settle, value = answer.set_exception, error
-        except BaseException as error:  # noqa: BLE001 - a sys.exit() in foreign code must not leave the task waiting
-            settle, value = answer.set_exception, RuntimeError(f"{type(error).__name__}: {error}")
-        if not loop.is_closed():
-            loop.call_soon_threadsafe(deliver, settle, value)
+            answer = context.run(function, *args, **kwargs)
+        except BaseException as error:  # noqa: BLE001 - raised again in the waiting task, whatever it is
+            failure = error
+        with contextlib.suppress(RuntimeError):  # the loop is closed: nobody waits any more
+            loop.call_soon_threadsafe(settle, answer, failure)
 
     threading.Thread(target=work, name=f"kneo-adapter-{getattr(function, '__name__', 'call')}", daemon=True).start()
-    return await answer
+    answer, failure = await done
+    if isinstance(failure, Exception):
+        raise failure
+    if failure is not None:
+        # sys.exit() in foreign code ends that call, not the platform.
+        raise RuntimeError(f"{type(failure).__name__}: {failure}")
+    return answer
