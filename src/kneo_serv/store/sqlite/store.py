@@ -1,0 +1,300 @@
+"""The store in one SQLite file."""
+
+import asyncio
+import logging
+import os
+import sqlite3
+import time
+from collections.abc import Callable, Mapping, Sequence
+from functools import partial
+from pathlib import Path
+from typing import Any, cast
+
+from kneo_serv.errors import InvalidRequestError, StoreError
+from kneo_serv.model.audit import AuditEvent
+from kneo_serv.model.ids import ContinuationId, Owner, PlanHash, RunId
+from kneo_serv.model.page import AuditFilter, Page, RunFilter
+from kneo_serv.model.run import RunRecord
+from kneo_serv.model.task import HumanTask, TaskStatus
+from kneo_serv.store.contract import (
+    Append,
+    Appended,
+    Claim,
+    EventRow,
+    FeedItem,
+    Head,
+    NewRun,
+    Pruned,
+    Refused,
+    RetentionCut,
+    Snapshot,
+    StoreHealth,
+    Timer,
+    TimerKind,
+)
+from kneo_serv.store.sqlite import leases, queries, retention
+from kneo_serv.store.sqlite.batch import ADD_AUDIT, apply
+from kneo_serv.store.sqlite.checkpoints import Checkpointer
+from kneo_serv.store.sqlite.connection import SYNCHRONOUS, connect, prepare_file
+from kneo_serv.store.sqlite.faults import translate
+from kneo_serv.store.sqlite.jsontext import array
+from kneo_serv.store.sqlite.owner import JumpWatch
+from kneo_serv.store.sqlite.readers import Query, Readers
+from kneo_serv.store.sqlite.requests import Work, addition, audit_row, creation
+from kneo_serv.store.sqlite.schema import SCHEMA_VERSION
+from kneo_serv.store.sqlite.writer import Writer
+
+log = logging.getLogger("kneo_serv.store")
+
+_READERS = 3
+
+
+class SQLiteStore:
+    """Keeps journals in one file on a local disk. Implements `kneo_serv.store.contract.Store`.
+
+    Several stores, also of several processes, may work on one file at a time. `synchronous` is FULL (every append
+    survives a loss of power), NORMAL (the last ones may be lost then, never after a mere crash), EXTRA or OFF.
+    `busy_timeout` says for how many seconds a call waits while another process holds the lock.
+    """
+
+    def __init__(self, path: str | os.PathLike[str], *, synchronous: str = "FULL", busy_timeout: float = 5.0) -> None:
+        if synchronous.upper() not in SYNCHRONOUS:
+            raise InvalidRequestError(f"synchronous is {synchronous!r}. Use one of {', '.join(SYNCHRONOUS)}.")
+        self.path = Path(path).expanduser().absolute()
+        self._synchronous = synchronous.upper()
+        self._patience = busy_timeout
+        self._writer: Writer | None = None
+        self._readers: Readers | None = None
+        self._watcher: Readers | None = None
+        self._checkpointer: Checkpointer | None = None
+        self._jumps = JumpWatch()
+
+    async def open(self) -> None:
+        """Makes or checks the file, brings its schema up to date and starts the threads."""
+        if self._writer is None:
+            await asyncio.get_running_loop().run_in_executor(None, self._open)
+
+    def _open(self) -> None:
+        prepare_file(self.path, synchronous=self._synchronous, patience=self._patience)
+        try:
+            # Checkpoints are made by a thread of their own, so that no append waits for one.
+            connection = connect(self.path, pragmas={"synchronous": self._synchronous, "wal_autocheckpoint": 0})
+            self._checkpointer = Checkpointer(self.path, synchronous=self._synchronous)
+            self._readers = Readers(self.path, count=_READERS, patience=self._patience)
+            self._watcher = Readers(self.path, count=1, patience=self._patience)
+            self._writer = Writer(
+                connection, self.path, apply, patience=self._patience, committed=self._checkpointer.committed
+            )
+        except sqlite3.Error as error:
+            raise translate(error, self.path) from error
+
+    async def close(self) -> None:
+        """Finishes what was accepted, then lets go of the file. Idempotent."""
+        for part in (self._writer, self._readers, self._watcher, self._checkpointer):
+            if part is not None:
+                await part.close()
+
+    async def now(self) -> float:
+        """The host's clock, which is the clock of an embedded database."""
+        return time.time()
+
+    async def create(self, new: NewRun) -> None:
+        """Makes a run. Raises StoreError when its id is taken, or its events are not numbered from 1."""
+        await self._write(creation(new))
+
+    async def append(self, append: Append) -> Appended | Refused:
+        """Adds events; all or nothing, on disk when it returns Appended."""
+        return cast("Appended | Refused", await self._write(addition(append)))
+
+    async def claim(
+        self, owner: Owner, *, lease_seconds: float, limit: int = 1, run_id: RunId | None = None
+    ) -> Sequence[Claim]:
+        """Leases of runnable runs, oldest first; leases of dead processes of this machine are free at once."""
+        query = partial(leases.claim, owner=owner, lease_seconds=lease_seconds, limit=limit, run_id=run_id)
+        return await self._work(query)
+
+    async def renew(self, owner: Owner, run_ids: Sequence[RunId], *, lease_seconds: float) -> frozenset[RunId]:
+        """Makes the leases last; returns those that `owner` still holds. Logs it when the wall clock jumped."""
+        jump = self._jumps.jump()
+        if jump is not None:
+            log.warning(
+                "The clock of this machine jumped by %+.1f s: leases on %s may end early or late once", jump, self.path
+            )
+        return await self._work(partial(leases.renew, owner=owner, run_ids=run_ids, lease_seconds=lease_seconds))
+
+    async def release(self, run_id: RunId, *, owner: Owner, fence: int) -> bool:
+        """Gives a lease back; False when it was lost before."""
+        return await self._work(partial(leases.release, run_id=run_id, owner=owner, fence=fence))
+
+    async def wake(self, run_id: RunId) -> bool:
+        """Makes a run that waits for a timer runnable; False when it did not wait."""
+        return await self._work(partial(leases.wake, run_id=run_id))
+
+    async def park(self, run_id: RunId, *, owner: Owner, fence: int, fault: str) -> bool:
+        """Puts a run aside and names the fault; False when the lease was lost."""
+        return await self._work(partial(leases.park, run_id=run_id, owner=owner, fence=fence, fault=fault))
+
+    async def get_plan(self, plan_hash: PlanHash) -> str | None:
+        """JSON text of a plan."""
+        return await self._read(lambda db: queries.one_text(db, "SELECT plan FROM plans WHERE hash = ?", plan_hash))
+
+    async def events(self, run_id: RunId, *, after: int = 0, limit: int | None = None) -> Sequence[EventRow]:
+        """Events with a number above `after`, in order."""
+        return await self._read(lambda db: queries.events(db, run_id, after, limit))
+
+    async def snapshot(self, run_id: RunId) -> Snapshot | None:
+        """The newest snapshot."""
+        return await self._read(lambda db: queries.snapshot(db, run_id))
+
+    async def feed(self, *, after: int = 0, limit: int = 500) -> Sequence[FeedItem]:
+        """Events of all runs with a position above `after`, in the order of commits."""
+        return await self._read(lambda db: queries.feed(db, after, limit))
+
+    async def changes(self) -> int:
+        """A number that grows with each commit to the file by any store or process, this one too."""
+        if self._watcher is None:
+            raise self._not_open()
+        # Always the same connection: the number means nothing to another one.
+        return await self._watcher.ask(lambda db: int(db.execute("PRAGMA data_version").fetchone()[0]))
+
+    async def heads(self, run_ids: Sequence[RunId]) -> Sequence[Head]:
+        """Where these runs stand, in the order of the ids; unknown ones are left out."""
+        return await self._read(lambda db: queries.heads(db, run_ids))
+
+    async def get_run(self, run_id: RunId) -> RunRecord | None:
+        """One run."""
+        return await self._read(lambda db: queries.get_run(db, run_id))
+
+    async def list_runs(self, filters: RunFilter, page: Page) -> Sequence[RunRecord]:
+        """Runs that pass the filter. Raises InvalidRequestError for a column that is no sort."""
+        return await self._read(lambda db: queries.list_runs(db, filters, page))
+
+    async def count_runs(self, filters: RunFilter) -> int:
+        """How many runs pass the filter; without one, or by status alone, the answer is kept and costs nothing."""
+        return await self._read(lambda db: queries.count_runs(db, filters))
+
+    async def runnable(self, *, limit: int = 100) -> Sequence[RunId]:
+        """Runs that could be claimed now, oldest first."""
+        return await self._read(lambda db: leases.runnable(db, limit=limit))
+
+    async def get_task(self, continuation_id: ContinuationId) -> HumanTask | None:
+        """One human task, whatever its status."""
+        return await self._read(lambda db: queries.get_task(db, continuation_id))
+
+    async def list_tasks(
+        self, *, run_id: RunId | None = None, status: TaskStatus | None = TaskStatus.OPEN, page: Page | None = None
+    ) -> Sequence[HumanTask]:
+        """Human tasks, oldest first; all of them without a page."""
+        return await self._read(lambda db: queries.list_tasks(db, run_id, status, page))
+
+    async def count_tasks(self, *, run_id: RunId | None = None, status: TaskStatus | None = TaskStatus.OPEN) -> int:
+        """How many human tasks."""
+        return await self._read(lambda db: queries.count_tasks(db, run_id, status))
+
+    async def due_timers(
+        self, *, kinds: Sequence[TimerKind], now: float | None = None, limit: int = 100
+    ) -> Sequence[Timer]:
+        """Timers that are due, earliest first."""
+        moment = time.time() if now is None else now
+        return await self._read(lambda db: queries.due_timers(db, kinds, moment, limit))
+
+    async def next_due(self) -> float | None:
+        """When the earliest timer is due."""
+        return await self._read(queries.next_due)
+
+    async def add_audit(self, events: Sequence[AuditEvent]) -> None:
+        """Writes audit events that belong to no append."""
+        if events:
+            rows = array([audit_row(event) for event in events])
+            await self._work(lambda db: db.execute(ADD_AUDIT, (rows,)).rowcount)
+
+    async def list_audit(self, filters: AuditFilter, *, limit: int = 100, offset: int = 0) -> Sequence[AuditEvent]:
+        """Audit events, newest first."""
+        return await self._read(lambda db: queries.list_audit(db, filters, limit, offset))
+
+    async def count_audit(self, filters: AuditFilter) -> int:
+        """How many audit events."""
+        return await self._read(lambda db: queries.count_audit(db, filters))
+
+    async def get_document(self, kind: str, name: str) -> str | None:
+        """A small named document."""
+        query = "SELECT text FROM documents WHERE kind = ? AND name = ?"
+        return await self._read(lambda db: queries.one_text(db, query, kind, name))
+
+    async def put_document(self, kind: str, name: str, text: str | None) -> None:
+        """Sets a document, or removes it with None."""
+        if text is None:
+            statement, values = "DELETE FROM documents WHERE kind = ? AND name = ?", (kind, name)
+        else:
+            statement = "INSERT OR REPLACE INTO documents (kind, name, text) VALUES (?, ?, ?)"
+            values = (kind, name, text)  # type: ignore[assignment]
+        await self._work(lambda db: db.execute(statement, values).rowcount)
+
+    async def list_documents(self, kind: str) -> Mapping[str, str]:
+        """All documents of a kind by name."""
+        return await self._read(lambda db: queries.list_documents(db, kind))
+
+    async def prune(self, cut: RetentionCut) -> Pruned:
+        """Removes what is old enough, in transactions of some hundred rows between which others get their turn."""
+        runs = events = tasks = audit = 0
+        while cut.runs_before is not None:
+            more, its_events, its_tasks = await self._work(lambda db: retention.prune_runs(db, cut))
+            runs, events, tasks = runs + more, events + its_events, tasks + its_tasks
+            if not more:
+                break
+        events += await self._repeat(retention.prune_events, cut.events_before)
+        tasks += await self._repeat(retention.prune_tasks, cut.tasks_before)
+        audit += await self._repeat(retention.prune_audit, cut.audit_before)
+        return Pruned(runs=runs, events=events, tasks=tasks, audit=audit)
+
+    async def _repeat(self, prune: Callable[..., int], before: float | None) -> int:
+        total = 0
+        if before is not None:
+            while gone := await self._work(partial(prune, before=before)):
+                total += gone
+        return total
+
+    async def health(self) -> StoreHealth:
+        """What the writer's own connection says of itself, and the sizes of the files in bytes."""
+        facts = await self._work(_settings)
+        facts |= await self._read(lambda _: _sizes(self.path))
+        return StoreHealth(backend="sqlite", schema_version=SCHEMA_VERSION, facts=facts)
+
+    async def _write(self, request: Any) -> Any:
+        if self._writer is None:
+            raise self._not_open()
+        return await self._writer.submit(request)
+
+    async def _work[T](self, run: Callable[[sqlite3.Connection], T]) -> T:
+        return cast("T", await self._write(Work(run)))
+
+    async def _read[T](self, query: Query[T]) -> T:
+        if self._readers is None:
+            raise self._not_open()
+        return await self._readers.ask(query)
+
+    def _not_open(self) -> StoreError:
+        return StoreError(f"The store of {self.path} is not open. Call open() before it is used.")
+
+
+def _sizes(path: Path) -> dict[str, Any]:
+    wal = Path(f"{path}-wal")
+    return {
+        "path": str(path),
+        "file_bytes": path.stat().st_size,
+        "wal_bytes": wal.stat().st_size if wal.exists() else 0,
+    }
+
+
+def _settings(connection: sqlite3.Connection) -> dict[str, Any]:
+    def pragma(name: str) -> Any:
+        return connection.execute(f"PRAGMA {name}").fetchone()[0]
+
+    levels = {number: name for name, number in SYNCHRONOUS.items()}
+    return {
+        "sqlite_version": sqlite3.sqlite_version,
+        "journal_mode": pragma("journal_mode"),
+        "synchronous": levels[pragma("synchronous")],
+        "page_count": pragma("page_count"),
+        "page_size": pragma("page_size"),
+    }
