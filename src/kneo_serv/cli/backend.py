@@ -3,9 +3,11 @@
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
+from pathlib import Path
 from typing import TYPE_CHECKING, Any, Protocol
 
 from kneo_serv.cli.answer import answer_of
+from kneo_serv.errors import NotFoundError
 from kneo_serv.model.page import RunFilter
 from kneo_serv.model.task import HumanResponse
 
@@ -86,8 +88,28 @@ class Backend(Protocol):
 class LocalBackend:
     """The platform in this process, over the state in the project's folder."""
 
-    def __init__(self, manager: "PlatformManager") -> None:
-        self._manager = manager
+    def __init__(self, state_path: Path) -> None:
+        self._state_path = state_path
+        self._opened: PlatformManager | None = None
+
+    @property
+    def _manager(self) -> "PlatformManager":
+        if self._opened is None:
+            from kneo_serv.service.factory import create_local_platform_manager
+
+            self._opened = create_local_platform_manager(state_path=str(self._state_path))
+        return self._opened
+
+    def _keeper(self, kind: str, name: str) -> "PlatformManager":
+        # Looking for something must not leave a new database behind in a folder that has none.
+        if not self._state_path.exists():
+            raise NotFoundError(kind, name)
+        return self._manager
+
+    def close(self) -> None:
+        """Ends what was opened."""
+        if self._opened is not None:
+            self._opened.shutdown()
 
     def run(self, order: RunOrder, listener: "Listener") -> Answer:
         """Starts a run and waits until it rests or ends."""
@@ -106,23 +128,29 @@ class LocalBackend:
 
     def continue_run(self, run_id: str, listener: "Listener") -> Answer:
         """Takes a failed run up after its last finished step."""
-        return answer_of(self._manager.continue_run(run_id, on_event=listener))
+        return answer_of(self._keeper("run", run_id).continue_run(run_id, on_event=listener))
 
     def resume(self, continuation_id: str, response: HumanResponse, listener: "Listener") -> Answer:
         """Answers a human task; the run goes on from there."""
-        return answer_of(self._manager.resume_human_task(continuation_id, response=response, on_event=listener))
+        return answer_of(
+            self._keeper("human task", continuation_id).resume_human_task(
+                continuation_id, response=response, on_event=listener
+            )
+        )
 
     def cancel(self, run_id: str) -> Answer:
         """Ends a run early, and shows it."""
-        self._manager.cancel_run(run_id)
+        self._keeper("run", run_id).cancel_run(run_id)
         return self.get_run(run_id)
 
     def get_run(self, run_id: str) -> Answer:
         """One run."""
-        return dict(self._manager.run_view(run_id))
+        return dict(self._keeper("run", run_id).run_view(run_id))
 
     def list_runs(self, filters: RunFilter, *, limit: int, offset: int) -> tuple[list[Answer], int]:
         """Some of the runs that pass the filter, newest first, and how many pass."""
+        if not self._state_path.exists():
+            return [], 0
         from kneo_serv.platform.views import run_view
 
         records = self._manager.list_runs(limit=limit, offset=offset, filters=filters)
@@ -130,36 +158,36 @@ class LocalBackend:
 
     def trace(self, run_id: str) -> list[Answer]:
         """The time line of a run."""
-        return list(self._manager.get_trace(run_id))
+        return list(self._keeper("run", run_id).get_trace(run_id))
 
     def checkpoints(self, run_id: str) -> list[Answer]:
         """The checkpoints of a run."""
-        return [dict(checkpoint.to_dict()) for checkpoint in self._manager.list_checkpoints(run_id)]
+        return [dict(checkpoint.to_dict()) for checkpoint in self._keeper("run", run_id).list_checkpoints(run_id)]
 
     def replay(self, run_id: str) -> Answer:
         """What a continuation would know of a run."""
-        return dict(self._manager.replay_view(run_id))
+        return dict(self._keeper("run", run_id).replay_view(run_id))
 
     def checkpoint_diff(self, run_id: str, *, from_sequence: int | None, to_sequence: int | None) -> Answer:
         """What changed between two checkpoints."""
-        return dict(self._manager.checkpoint_diff(run_id, from_sequence=from_sequence, to_sequence=to_sequence))
+        return dict(
+            self._keeper("run", run_id).checkpoint_diff(run_id, from_sequence=from_sequence, to_sequence=to_sequence)
+        )
 
     def list_tasks(self, *, limit: int) -> list[Answer]:
         """Open human tasks."""
-        return list(self._manager.list_human_tasks(limit=limit))
+        return list(self._manager.list_human_tasks(limit=limit)) if self._state_path.exists() else []
 
     def get_task(self, continuation_id: str) -> Answer:
         """What one human task asks."""
-        return dict(self._manager.get_human_task(continuation_id))
+        return dict(self._keeper("human task", continuation_id).get_human_task(continuation_id))
 
 
 @contextmanager
 def open_backend(workspace: "Workspace") -> Iterator[Backend]:
     """The backend of a workspace, closed at the end."""
-    from kneo_serv.service.factory import create_local_platform_manager
-
-    manager = create_local_platform_manager(state_path=str(workspace.state_path))
+    backend = LocalBackend(workspace.state_path)
     try:
-        yield LocalBackend(manager)
+        yield backend
     finally:
-        manager.shutdown()
+        backend.close()

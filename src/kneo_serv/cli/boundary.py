@@ -8,7 +8,8 @@ import typer
 from typer.core import TyperGroup
 
 from kneo_serv.cli.exit_codes import ExitCode
-from kneo_serv.cli.failure import file_error, show_failure
+from kneo_serv.cli.failure import show_failure
+from kneo_serv.cli.files import file_error
 from kneo_serv.cli.terminal import note, show_json
 from kneo_serv.errors import KneoError
 
@@ -36,8 +37,6 @@ class KneoGroup(TyperGroup):
             show_failure(error, as_json=as_json)
             raise typer.Exit(ExitCode.FAILURE) from error
         except OSError as error:
-            if error.filename is None:
-                raise
             show_failure(file_error(error), as_json=as_json)
             raise typer.Exit(ExitCode.FAILURE) from error
         except KeyboardInterrupt as error:

@@ -66,7 +66,7 @@ def bold(text: str) -> str:
 
 
 def printable(text: str) -> str:
-    r"""The text with control characters written out (`\x1b`), and those that turn the writing round; line breaks and tabs stay."""
+    r"""The text with control and turning characters written out (`\x1b`); line breaks and tabs stay."""
     if text.isprintable():
         return text
     return "".join(repr(letter)[1:-1] if _steers(letter) else letter for letter in text)

@@ -1,13 +1,16 @@
 """`kneo config`."""
 
 import json
+import os
 from pathlib import Path
 from typing import Annotated
 
 import typer
 
-from kneo_serv.cli.options import AsJson
-from kneo_serv.cli.terminal import show_json, succeed
+from kneo_serv.cli.options import AsJson, Environment
+from kneo_serv.cli.project import find_config, read_project
+from kneo_serv.cli.terminal import show, show_facts, show_json, succeed, warn
+from kneo_serv.cli.workspace import open_workspace
 from kneo_serv.errors import InvalidRequestError
 
 config_app = typer.Typer(name="config", no_args_is_help=True, help="See and start the project's configuration.")
@@ -24,6 +27,49 @@ specs: {{}}
   #   staging: [examples/research_agent.staging.yaml]
   #   prod: [examples/research_agent.prod.yaml]
 """
+
+
+@config_app.command("show")
+def show_config(as_json: AsJson = False) -> None:
+    """Show the configuration that applies in this folder."""
+    from kneo_serv.observe import redact_data
+
+    path = find_config(Path.cwd(), os.environ)
+    content = None if path is None else redact_data(dict(read_project(path).content))
+    if as_json:
+        show_json(content)
+    elif path is None:
+        warn("There is no project configuration here or above; `kneo config init` writes one.")
+    else:
+        show(json.dumps(content, indent=2, ensure_ascii=False))
+        succeed(f"From {path}.")
+
+
+@config_app.command("resolve")
+def resolve(
+    environment: Environment = None,
+    spec: Annotated[Path | None, typer.Option("--spec", metavar="PATH", help="As if this spec was named.")] = None,
+    as_json: AsJson = False,
+) -> None:
+    """Show what follows from the configuration: folder, environment, spec, overlays, state."""
+    workspace = open_workspace(environment)
+    project = workspace.project
+    named = workspace.spec(spec) if spec is not None or (project and project.default_spec) else None
+    facts = {
+        "root_dir": str(workspace.root),
+        "config_path": str(project.path) if project else None,
+        "environment": workspace.environment,
+        "spec_path": str(named) if named else None,
+        "overlay_paths": workspace.overlays(),
+        "state_path": str(workspace.state_path),
+        "has_config": project is not None,
+    }
+    if as_json:
+        show_json(facts)
+        return
+    show_facts((name.replace("_", " "), value) for name, value in facts.items())
+    if project and project.unused:
+        warn(f"This version makes no use of: {', '.join(project.unused)}.")
 
 
 @config_app.command("init")

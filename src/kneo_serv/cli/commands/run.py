@@ -9,10 +9,10 @@ import typer
 
 from kneo_serv.cli.answer import give
 from kneo_serv.cli.backend import RunOrder, open_backend
+from kneo_serv.cli.files import text_of
 from kneo_serv.cli.options import AsJson, Environment, Overlays, Quiet, SpecPath
 from kneo_serv.cli.progress import following
 from kneo_serv.cli.workspace import open_workspace
-from kneo_serv.errors import InvalidRequestError
 
 
 class Target(StrEnum):
@@ -72,7 +72,4 @@ def _input(text: str | None, path: str | None) -> str:
         raise typer.BadParameter("Give exactly one of them.", param_hint=["--input", "--input-file"])
     if text is not None:
         return text
-    try:
-        return sys.stdin.read() if path == "-" else Path(str(path)).read_text(encoding="utf-8")
-    except UnicodeDecodeError as error:
-        raise InvalidRequestError(f"{path} is not text in UTF-8 (byte {error.start} does not fit).") from error
+    return sys.stdin.read() if path == "-" else text_of(Path(str(path)))

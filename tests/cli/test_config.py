@@ -1,0 +1,101 @@
+import json
+import stat
+
+import pytest
+
+from tests.cli.shell import Shell
+
+CONFIG = """\
+project:
+  name: shop
+  default_environment: staging
+specs:
+  default_spec: specs/main.yaml
+  overlays:
+    staging: [specs/staging.yaml]
+"""
+
+
+def test_a_new_configuration_can_be_shown_and_resolved(kneo: Shell) -> None:
+    assert kneo("config", "init", "--name", 'the "shop": 1').exit_code == 0
+    assert stat.S_IMODE((kneo.folder / ".kneo").stat().st_mode) == 0o700
+    assert kneo("config", "show", "--json").json["project"]["name"] == 'the "shop": 1'
+    facts = kneo("config", "resolve", "--json").json
+    assert facts["root_dir"] == str(kneo.folder)
+    assert facts["has_config"] is True
+    assert facts["environment"] == "dev"
+    assert facts["state_path"] == str(kneo.folder / ".kneo" / "kneo_runs.sqlite")
+
+
+def test_a_configuration_is_not_replaced_unasked(kneo: Shell) -> None:
+    kneo("config", "init", "--name", "first")
+    refused = kneo("config", "init", "--name", "second")
+    assert refused.exit_code == 1
+    assert "--force" in refused.stderr
+    assert kneo("config", "show", "--json").json["project"]["name"] == "first"
+    assert kneo("config", "init", "--name", "second", "--force").exit_code == 0
+    assert kneo("config", "show", "--json").json["project"]["name"] == "second"
+
+
+def test_without_a_configuration_the_current_folder_is_the_project(kneo: Shell) -> None:
+    assert kneo("config", "show", "--json").json is None
+    assert "config init" in kneo("config", "show").stderr
+    facts = kneo("config", "resolve", "--json").json
+    assert (facts["root_dir"], facts["has_config"], facts["spec_path"]) == (str(kneo.folder), False, None)
+
+
+def test_a_configuration_holds_for_the_folders_below(kneo: Shell, monkeypatch: pytest.MonkeyPatch) -> None:
+    kneo.write("kneo_serv.yaml", CONFIG)
+    spec = kneo.write("specs/main.yaml", "version: v1\n")
+    overlay = kneo.write("specs/staging.yaml", "version: v1\n")
+    monkeypatch.chdir(kneo.folder / "specs")
+    facts = kneo("config", "resolve", "--json").json
+    assert facts["root_dir"] == str(kneo.folder)
+    assert facts["environment"] == "staging"
+    assert facts["spec_path"] == str(spec)
+    assert facts["overlay_paths"] == [str(overlay)]
+    assert kneo("config", "resolve", "--env", "prod", "--json").json["overlay_paths"] == []
+
+
+def test_the_variable_names_another_configuration(kneo: Shell, monkeypatch: pytest.MonkeyPatch) -> None:
+    kneo("config", "init", "--name", "nearest")
+    kneo.write("elsewhere/kneo_serv.yaml", CONFIG)
+    monkeypatch.setenv("KNEO_PROJECT_CONFIG", "elsewhere/kneo_serv.yaml")
+    assert kneo("config", "show", "--json").json["project"]["name"] == "shop"
+    monkeypatch.setenv("KNEO_PROJECT_CONFIG", "nowhere.yaml")
+    error = kneo("config", "show", "--json").json["error"]
+    assert (error["code"], error["variable"]) == ("settings_invalid", "KNEO_PROJECT_CONFIG")
+    assert "nowhere.yaml" in error["message"]
+
+
+@pytest.mark.parametrize(
+    ("text", "complaint"),
+    [
+        ("projct:\n  name: a\n", "projct is unknown. Did you mean project?"),
+        ("specs:\n  default: a\n", "specs.default is unknown. Did you mean default_spec?"),
+        ("project: [a]\n", "project must be a mapping"),
+        ("project:\n  name: 1\n", "project.name must be a text"),
+        ("specs:\n  overlays:\n    dev: a.yaml\n", "overlays.dev must be a list of texts"),
+        ("project:\n  name: [a\n", "kneo_serv.yaml:"),
+    ],
+)
+def test_a_fault_in_the_configuration_is_told_with_its_place(kneo: Shell, text: str, complaint: str) -> None:
+    kneo.write("kneo_serv.yaml", text)
+    answer = kneo("config", "resolve", "--json")
+    assert answer.exit_code == 1
+    assert complaint in answer.json["error"]["message"]
+
+
+def test_a_missing_overlay_is_an_error_that_names_it(kneo: Shell) -> None:
+    kneo.write("kneo_serv.yaml", CONFIG)
+    kneo.write("specs/main.yaml", "version: v1\n")
+    error = kneo("config", "resolve", "--json").json["error"]
+    assert error["code"] == "file_unusable"
+    assert error["path"].endswith("staging.yaml")
+
+
+def test_secrets_in_a_configuration_are_not_shown(kneo: Shell) -> None:
+    kneo.write("kneo_serv.yaml", "project: {name: a}\nservice: {headers: {api_key: sk-very-secret-1234567890}}\n")
+    shown = kneo("config", "show")
+    assert json.loads(shown.stdout)["project"] == {"name": "a"}
+    assert "sk-very-secret" not in shown.stdout
