@@ -6,8 +6,9 @@ from typing import Any
 
 from kneo_serv.errors import ToolPolicyViolation
 from kneo_serv.model.tool import Capability, ToolDefinition, ToolPolicy
+from kneo_serv.tools.finding import json_path
 from kneo_serv.tools.hosts import UNREADABLE, hosts_in, matches, texts_in
-from kneo_serv.tools.schema import ArgumentSchema, json_path, plain
+from kneo_serv.tools.schema import ArgumentSchema, plain
 
 
 class Guard:
@@ -69,20 +70,21 @@ def _check_capabilities(tool: ToolDefinition, policy: ToolPolicy) -> None:
 
 
 def _check_hosts(name: str, arguments: Mapping[str, Any], policy: ToolPolicy) -> None:
-    """Denied hosts are found anywhere in a text; an allow list is applied to texts that begin with a URL.
+    """Denied hosts are found anywhere in a text; the allow list is about texts that are addresses.
 
-    So a report may cite pages outside the allowed domains, but no text may lead to a denied one.
+    So a report may cite pages outside the allowed domains, but nothing may even mention the address of a denied one.
     """
     if not policy.denied_domains and not policy.allowed_domains:
         return
     outside: ToolPolicyViolation | None = None
     for path, text in texts_in(arguments):
         named = hosts_in(text)
-        for host in named.hosts:
-            place = f"the argument at {json_path(path)}"
+        place = f"the argument at {json_path(path)}"
+        for host in named.mentioned:
             if rule := matches(host, policy.denied_domains):
                 raise _denied(name, f"{place} leads to {host!r}, and the tool policy denies the domain {rule!r}.")
-            if outside or not named.is_url or not policy.allowed_domains or matches(host, policy.allowed_domains):
+        for host in named.addressed:
+            if outside or not policy.allowed_domains or matches(host, policy.allowed_domains):
                 continue
             whither = "to a host that cannot be told" if host == UNREADABLE else f"to {host!r}"
             allowed = ", ".join(policy.allowed_domains[:10])

@@ -10,18 +10,29 @@ from functools import lru_cache
 from typing import Any
 from urllib.parse import unquote
 
-# What URL parsers drop anywhere in a URL (tab, line feed, carriage return) or people cannot see.
-_INVISIBLE = dict.fromkeys([*range(0x20), 0x7F, 0xAD, *range(0x200B, 0x2010), 0x2060, 0xFEFF])
-_WRAPPING = " \u00a0\u3000\"'`<>()"
+_BREAKS = "\t\r\n"
+# Neither people nor URL parsers see these.
+_INVISIBLE = dict.fromkeys(
+    {*range(0x20), 0x7F, 0xAD, *range(0x200B, 0x2010), 0x2060, 0xFEFF} - {ord(each) for each in _BREAKS}
+)
+_WRAPPING = " \u00a0\u3000\"'`<>()" + _BREAKS
 _WEB = r"(?:https?|wss?|ftp)"
-# Web addresses are read the way browsers read them: any number of slashes, either way round.
 _URL = re.compile(
-    rf"(?P<scheme>\b{_WEB}:[/\\]+\s*|\b[a-z][a-z0-9+.-]*:[/\\]{{2}}[/\\]*|(?<![\w:/\\.-])[/\\]{{2,}}(?=\S))(?P<rest>[^\s\"'<>]*)",
+    r"(?P<lead>"
+    rf"\b{_WEB}:[/\\]+\s*"  # browsers take any number of slashes, either way round
+    r"|\b[a-z][a-z0-9+.-]{0,30}:[/\\]{2}"
+    r"|(?<![\w:/\\.-])[/\\]{2,}(?=\S)"  # scheme-relative
+    r")(?P<authority>[^\s\"'<>/?#]*)",
     re.IGNORECASE,
 )
-_BARE_WEB = re.compile(rf"{_WEB}:(?P<rest>[^\s/\\]\S*)", re.IGNORECASE)
+# Browsers drop tabs and line breaks inside a URL; one before the next address of a list is a separator.
+_DROPPED = re.compile(rf"(?<![{_BREAKS}])[{_BREAKS}]++(?!\s*+{_WEB}:[/\\])", re.IGNORECASE)
+_BARE_WEB = re.compile(rf"{_WEB}:(?P<authority>[^\s/\\?#][^\s/?#]*)", re.IGNORECASE)
 _NUMERIC = re.compile(r"(?:0x[0-9a-f]*|[0-9]+)(?:\.(?:0x[0-9a-f]*|[0-9]+)){0,3}\Z", re.IGNORECASE)
 _DOTS = str.maketrans(dict.fromkeys("\u3002\uff0e\uff61", "."))
+
+_LONGEST = 253
+"""Characters of a host name, by RFC 1035."""
 
 UNREADABLE = ""
 """Host of a URL that cannot be told for sure: no allow list lets it pass."""
@@ -29,33 +40,45 @@ UNREADABLE = ""
 
 @dataclass(frozen=True, slots=True)
 class NamedHosts:
-    """Hosts named in one text. `is_url`: the text begins with a URL, so it is an address and not prose."""
+    """Hosts named in one text."""
 
-    hosts: tuple[str, ...]
-    is_url: bool
+    addressed: tuple[str, ...] = ()
+    """Where the text leads if it is an address (or several), not prose: a client given this text goes there."""
+    mentioned: tuple[str, ...] = ()
+    """All of them: also in prose, and inside other addresses, where a redirect or a proxy would find them."""
 
 
 def hosts_in(text: str) -> NamedHosts:
-    """Every host that a URL anywhere in the text leads to, read in each way in which common parsers read it.
+    """Every host that a URL anywhere in the text leads to, read in each way in which common clients read it.
 
     Schemes, letter case, ports, user names, trailing dots, backslashes, invisible characters, percent signs, full-width
     letters and the many spellings of an IP address do not hide a host. `UNREADABLE` stands for one that stays unclear.
     """
-    cleaned = text.translate(_INVISIBLE).strip(_WRAPPING)
-    found: dict[str, None] = {}
-    is_url = False
+    visible = text.translate(_INVISIBLE).strip(_WRAPPING)
+    cleaned = _DROPPED.sub("", visible)
+    addressed: dict[str, None] = {}
+    mentioned: dict[str, None] = {}
     if bare := _BARE_WEB.match(cleaned):
-        is_url = True
-        found.update(dict.fromkeys(_readings(bare["rest"])))
-    for match in _URL.finditer(cleaned):
-        relative = match["scheme"][0] in "/\\"
-        if relative and not match["rest"].strip("/\\"):
-            continue
-        if relative and match.start() > 0 and "." not in match["rest"]:
+        addressed.update(dict.fromkeys(_readings(bare["authority"])))
+    one_word = not any(map(str.isspace, cleaned))
+    for start, authority in _urls(cleaned):
+        readings = dict.fromkeys(_readings(authority))
+        begins = start == 0 or (one_word and not mentioned)
+        if begins or (addressed and (cleaned[start - 1].isspace() or cleaned[start - 1] in ",;|")):
+            addressed.update(readings)
+        mentioned.update(readings)
+    for other in {visible, unquote(cleaned)} - {cleaned}:
+        for _, authority in _urls(other):
+            mentioned.update(dict.fromkeys(_readings(authority)))
+    return NamedHosts(tuple(addressed), tuple(addressed | mentioned))
+
+
+def _urls(text: str) -> Iterable[tuple[int, str]]:
+    for match in _URL.finditer(text):
+        lead, authority = match["lead"], match["authority"]
+        if lead[0] in "/\\" and (not authority or (match.start() > 0 and "." not in authority)):
             continue  # a path with a doubled slash, or a comment
-        is_url = is_url or match.start() == 0
-        found.update(dict.fromkeys(_readings(match["rest"])))
-    return NamedHosts(tuple(found), is_url)
+        yield match.start(), authority
 
 
 def texts_in(value: Any, path: tuple[str | int, ...] = ()) -> Iterable[tuple[tuple[str | int, ...], str]]:
@@ -90,16 +113,14 @@ def rule_host(rule: str) -> str:
         return "*"
     if not text.startswith("[") and text.count(":") > 1 and "//" not in text:
         text = f"[{text}]"  # an IPv6 address without its brackets
-    readings = _readings(re.sub(r"^[a-z][a-z0-9+.-]*://", "", text, flags=re.IGNORECASE))
-    return readings[0] if readings else UNREADABLE
+    return _readings(re.sub(r"^[a-z][a-z0-9+.-]*://", "", text, flags=re.IGNORECASE))[0]
 
 
-def _readings(rest: str) -> list[str]:
-    """Hosts of what follows the slashes. Browsers end a host at a backslash, other parsers take it for a user name."""
-    rest = rest.lstrip("/\\")
-    browser = re.split(r"[/\\?#]", rest, maxsplit=1)[0]
-    other = re.split(r"[/?#]", rest, maxsplit=1)[0]
-    return list(dict.fromkeys(_host(authority) for authority in (browser, other)))
+def _readings(authority: str) -> list[str]:
+    """Hosts of what stands between the slashes. Browsers end a host at a backslash; others see a user name before @."""
+    browser = re.split(r"[/\\?#]", authority, maxsplit=1)[0]
+    other = re.split(r"[/?#]", authority, maxsplit=1)[0]
+    return list(dict.fromkeys(_host(each) for each in (browser, other) if each == browser or "@" in each))
 
 
 def _host(authority: str) -> str:
@@ -109,7 +130,7 @@ def _host(authority: str) -> str:
         return _ip6(inner) if closed else UNREADABLE
     name = unquote(name.partition(":")[0])
     name = unicodedata.normalize("NFKC", name.translate(_DOTS)).translate(_INVISIBLE).casefold()
-    if re.search(r"[/\\?#@:\s]", name):
+    if len(name) > _LONGEST or re.search(r"[/\\?#@:\s]", name):
         return UNREADABLE  # a letter that only looks like one hides a delimiter
     name = name.rstrip(".,;!)}]'\"")
     if _NUMERIC.match(name):
