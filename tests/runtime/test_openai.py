@@ -243,6 +243,13 @@ def test_a_missing_key_names_its_variable(variable: str) -> None:
         )
 
 
+def test_a_key_that_no_header_can_hold_is_refused_without_quoting_it() -> None:
+    with pytest.raises(MissingSecretError, match=r"^OPENAI_API_KEY holds no usable API key") as caught:
+        ask(openai_model("http://127.0.0.1:9/v1"), HELLO, environ={"OPENAI_API_KEY": f"{KEY}\nsecond line"})
+
+    assert KEY not in str(caught.value)
+
+
 @pytest.mark.parametrize(
     ("choice", "turn"),
     [
@@ -289,6 +296,21 @@ def test_an_answer_without_an_answer_is_an_error(body: Mapping[str, object]) -> 
         problem = failure(openai_model(server.base_url))
 
     assert problem.message.endswith("gave an answer that is no chat completion.")
+
+
+def test_an_answer_that_is_no_json_may_pass() -> None:
+    with ScriptedOpenAI([completion("<html>gateway busy</html>"), text("hi")]) as server:
+        (turn,) = ask(openai_model(server.base_url), HELLO)
+
+    assert turn.text == "hi"
+
+
+def test_a_server_that_never_sends_json_is_told() -> None:
+    with ScriptedOpenAI([completion("<html>")] * 3) as server:
+        problem = failure(openai_model(server.base_url))
+
+    assert problem.transient
+    assert "gave no usable answer (Failed to decode" in problem.message
 
 
 def test_one_runtime_answers_many_requests_at_once() -> None:

@@ -46,16 +46,23 @@ class Endpoint:
         return "model.extra.api_key" if self._own_key else self._key_variable
 
     def key(self) -> str:
-        """The API key. Raises MissingSecretError, which names the variable."""
-        if self._own_key:
-            return self._own_key
-        variable = self._key_variable
-        if value := self._environ.get(variable, "").strip():
-            return value
-        raise MissingSecretError(
-            f"{variable} is not set: provider 'openai' needs it as API key for {self.place}. "
-            "Set the environment variable (to any text, if that server needs no key)."
-        )
+        """The API key.
+
+        Raises:
+            MissingSecretError: It has no value, or one that no key can have; the text names the variable.
+        """
+        value = self._own_key or self._environ.get(self._key_variable, "").strip()
+        if not value:
+            raise MissingSecretError(
+                f"{self._key_variable} is not set: provider 'openai' needs it as API key for {self.place}. "
+                "Set the environment variable (to any text, if that server needs no key)."
+            )
+        # Told here, since the HTTP library's own complaint would quote the key.
+        if not (value.isascii() and value.isprintable()):
+            raise MissingSecretError(
+                f"{self.key_source} holds no usable API key: a key is one line of plain ASCII characters."
+            )
+        return value
 
     def request_extras(self) -> dict[str, Any]:
         """The fields of `model.extra` that are sent along in each request body, such as `top_p` or `seed`."""
@@ -80,7 +87,7 @@ class Endpoint:
 
     @property
     def _own_key(self) -> str:
-        return str(self._model.extra.get("api_key") or "")
+        return str(self._model.extra.get("api_key") or "").strip()
 
     @property
     def _key_variable(self) -> str:

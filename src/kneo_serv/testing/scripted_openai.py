@@ -15,7 +15,8 @@ PATH = "/v1/chat/completions"
 class Answer:
     """One HTTP answer. Make it with `text`, `tool_call`, `tool_calls`, `completion`, `error` or `silence`."""
 
-    body: Mapping[str, Any] = field(default_factory=dict)
+    body: Mapping[str, Any] | str = field(default_factory=dict)
+    """Sent as JSON; a text is sent as it is."""
     status: int = 200
     headers: Mapping[str, str] = field(default_factory=dict)
     silent: bool = False
@@ -56,8 +57,8 @@ def tool_calls(
     return _answered(message, "tool_calls", input_tokens, output_tokens)
 
 
-def completion(body: Mapping[str, Any]) -> Answer:
-    """Exactly this JSON, for servers that differ from OpenAI's."""
+def completion(body: Mapping[str, Any] | str) -> Answer:
+    """Exactly this JSON, or this text instead of any, for servers that differ from OpenAI's."""
     return Answer(body)
 
 
@@ -155,7 +156,7 @@ class ScriptedOpenAI:
             self._stopping.wait()
             handler.close_connection = True
             return
-        payload = json.dumps(dict(answer.body)).encode()
+        payload = (answer.body if isinstance(answer.body, str) else json.dumps(dict(answer.body))).encode()
         handler.send_response(answer.status)
         for name, value in {"Content-Type": "application/json", **answer.headers}.items():
             handler.send_header(name, value)
@@ -189,6 +190,7 @@ class ScriptedOpenAI:
 class _Server(ThreadingHTTPServer):
     daemon_threads = True
     block_on_close = False
+    request_queue_size = 128  # many clients may knock at the same moment
 
     def handle_error(self, request: Any, client_address: Any) -> None:
         """A client that went away before its answer was written is part of many tests, and no news."""
