@@ -1,30 +1,15 @@
 """The answer to `run`, `resume` and `continue`, and how it is shown."""
 
-import shlex
 from collections.abc import Mapping
 from typing import Any
 
 import typer
 
 from kneo_serv.cli.exit_codes import exit_code_of
-from kneo_serv.cli.terminal import bold, fail, show, show_facts, show_json, succeed, warn
+from kneo_serv.cli.question import show_question
+from kneo_serv.cli.terminal import fail, show, show_json, succeed, warn
 from kneo_serv.model.codec import encode
 from kneo_serv.model.run import PAUSED, RunResult, RunStatus
-
-_FLAGS = {
-    "approved": "--approve",
-    "rejected": "--reject",
-    "edited": '--edit "NEW TEXT"',
-    "selected": '--select "OPTION"',
-    "provided": '--provide "TEXT"',
-}
-_USUAL = {
-    "approval": ("approved", "rejected"),
-    "review": ("approved", "edited", "rejected"),
-    "correction": ("edited", "approved", "rejected"),
-    "selection": ("selected",),
-    "freeform": ("provided",),
-}
 
 
 def answer_of(result: RunResult) -> dict[str, Any]:
@@ -51,16 +36,6 @@ def give(answer: Mapping[str, Any], *, as_json: bool) -> None:
     raise typer.Exit(exit_code_of(answer["status"]))
 
 
-def resume_command(continuation_id: str, request_id: str, decision: str) -> str:
-    """The command that answers a request with this decision."""
-    return f"kneo human resume {shlex.quote(continuation_id)} --request-id {shlex.quote(request_id)} {_FLAGS[decision]}"
-
-
-def usual_decisions(request_type: str) -> tuple[str, ...]:
-    """The decisions that come to mind first for this type of request."""
-    return _USUAL.get(request_type, tuple(_FLAGS))
-
-
 def _show(answer: Mapping[str, Any]) -> None:
     run_id, status = answer["run_id"], answer["status"]
     error = answer.get("error") or {}
@@ -79,24 +54,8 @@ def _show(answer: Mapping[str, Any]) -> None:
 
 
 def _show_pause(answer: Mapping[str, Any]) -> None:
-    run_id, continuation_id = answer["run_id"], answer["continuation_id"]
-    metadata = answer.get("metadata") or {}
-    request = {**(metadata.get("request") or {}), **(metadata.get("pending_human_request") or {})}
-    request_id = request.get("request_id") or request.get("id") or ""
-    warn(f"Run {run_id} waits for a person.")
-    show_facts(
-        [
-            ("run", run_id),
-            ("continuation", continuation_id),
-            ("request", request_id),
-            ("question", request.get("prompt")),
-            ("assignee", request.get("assignee")),
-            ("options", ", ".join(request.get("options") or ())),
-        ]
-    )
-    text = (request.get("context") or {}).get("input_text")
-    if text:
-        show(f"\n{bold('Text under review')}\n{text}")
-    show(f"\n{bold('Answer with one of')}")
-    for decision in usual_decisions(str(request.get("type", ""))):
-        show(f"  {resume_command(continuation_id, request_id, decision)}")
+    metadata = answer["metadata"]
+    pending = metadata.get("pending_human_request") or {}
+    request = {"id": pending.get("request_id"), "prompt": pending.get("prompt"), **(metadata.get("request") or {})}
+    warn(f"Run {answer['run_id']} waits for a person.")
+    show_question(request, continuation_id=answer["continuation_id"], run_id=answer["run_id"])

@@ -4,11 +4,12 @@ from typing import Annotated
 
 import typer
 
-from kneo_serv.cli.answer import give, resume_command, usual_decisions
+from kneo_serv.cli.answer import give
 from kneo_serv.cli.backend import open_backend
 from kneo_serv.cli.options import AsJson, Quiet
 from kneo_serv.cli.progress import following
-from kneo_serv.cli.terminal import bold, show, show_facts, show_json, show_rows, succeed
+from kneo_serv.cli.question import show_question
+from kneo_serv.cli.terminal import show_json, show_rows, succeed
 from kneo_serv.cli.workspace import open_workspace
 from kneo_serv.model.task import Decision, HumanResponse
 
@@ -47,23 +48,7 @@ def get_task(continuation_id: ContinuationId, as_json: AsJson = False) -> None:
     if as_json:
         show_json({"continuation_id": continuation_id, "request": request})
         return
-    show_facts(
-        [
-            ("continuation", continuation_id),
-            ("request", request.get("id")),
-            ("type", request.get("type")),
-            ("question", request.get("prompt")),
-            ("assignee", request.get("assignee")),
-            ("options", ", ".join(request.get("options") or ())),
-            ("default", request.get("default_option")),
-            ("asked by", request.get("requested_by")),
-        ]
-    )
-    if text := (request.get("context") or {}).get("input_text"):
-        show(f"\n{bold('Text under review')}\n{text}")
-    show(f"\n{bold('Answer with one of')}")
-    for decision in usual_decisions(str(request.get("type", ""))):
-        show(f"  {resume_command(continuation_id, str(request.get('id')), decision)}")
+    show_question(request, continuation_id=continuation_id)
 
 
 @human_app.command("resume")
