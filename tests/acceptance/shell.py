@@ -81,7 +81,7 @@ class Shell:
         except subprocess.TimeoutExpired:
             process.kill()
             raise
-        assert process.returncode == code, f"{process.args} left {process.returncode}:\n{out}\n{err}"
+        assert process.returncode == code, f"{process.args!r} left {process.returncode}:\n{out}\n{err}"
         return Answer(process.returncode, out, err)
 
     def environment(self) -> dict[str, str]:
