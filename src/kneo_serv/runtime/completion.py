@@ -9,7 +9,8 @@ def completed(document: Mapping[str, Any], *, model_name: str) -> dict[str, Any]
     """The same completion with what a server left out filled in.
 
     Servers that speak like OpenAI's omit ids, the object type, parts of the usage or the role, give tool calls no id
-    of their own, or send arguments as an object instead of text. `choices` is empty when there is no answer in it.
+    of their own, or send arguments as an object and the content as parts instead of text.
+    `choices` is empty when there is no answer in it.
     """
     usage = document.get("usage")
     return {
@@ -27,6 +28,8 @@ def _choice(choice: Mapping[str, Any]) -> dict[str, Any]:
     message = choice.get("message")
     message = dict(message) if isinstance(message, Mapping) else {}
     message["role"] = "assistant"
+    if isinstance(parts := message.get("content"), list):
+        message["content"] = "".join(str(part.get("text") or "") for part in parts if isinstance(part, Mapping)) or None
     if isinstance(calls := message.get("tool_calls"), list):
         message["tool_calls"] = _tool_calls(calls)
     return {**choice, "index": choice.get("index") or 0, "message": message}
