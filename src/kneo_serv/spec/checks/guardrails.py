@@ -1,0 +1,110 @@
+"""Guardrails: stages, types, actions, and what each type needs."""
+
+import re
+from collections.abc import Iterator, Mapping
+from typing import Any
+
+from kneo_serv.spec.finding import Finding, error
+from kneo_serv.spec.models.spec import KneoSpec
+from kneo_serv.spec.path import Path, did_you_mean
+from kneo_serv.spec.walk import agent_key, agents
+
+STAGES = ("input", "output", "tool", "workflow")
+TYPES = ("keyword", "regex", "function", "agent")
+_BLOCKING = ("block", "warn", "retry", "escalate", "human_review")
+ACTIONS = {
+    "input": _BLOCKING,
+    "output": (*_BLOCKING, "revise"),
+    "tool": (*_BLOCKING, "revise", "redact"),
+    "workflow": (*_BLOCKING, "revise", "redact"),
+}
+KEYS = ("id", "type", "action", "mode", "ref", "target", "config")
+
+
+def check_guardrails(spec: KneoSpec) -> Iterator[Finding]:
+    """Faults of each agent's guardrails."""
+    for agent in agents(spec):
+        for stage, items in (agent.spec.guardrails or {}).items():
+            path = (*agent.path, "guardrails", stage)
+            if stage not in STAGES:
+                message = f"There is no guardrail stage `{stage}`."
+                yield error("E_GUARDRAIL_STAGE", path, message, did_you_mean(stage, STAGES), key=True)
+            elif not isinstance(items, list):
+                yield error("E_GUARDRAIL_FIELDS", path, "A stage holds a list of guardrails.")
+            else:
+                for index, item in enumerate(items):
+                    yield from _item(spec, stage, (*path, index), item)
+
+
+def _item(spec: KneoSpec, stage: str, path: Path, item: Any) -> Iterator[Finding]:
+    if not isinstance(item, Mapping):
+        yield error("E_GUARDRAIL_FIELDS", path, "A guardrail is a mapping with `id` and `type`.")
+        return
+    for key in ("id", "type"):
+        if not isinstance(item.get(key), str):
+            yield error("E_GUARDRAIL_FIELDS", (*path, key), f"A guardrail needs `{key}`, a text.")
+    for key in item:
+        if key not in KEYS:
+            hint = did_you_mean(key, KEYS)
+            yield error("E_GUARDRAIL_FIELDS", (*path, key), f"The key `{key}` is not known here.", hint, key=True)
+    if item.get("mode") not in (None, "middleware"):
+        message = "The only mode of a guardrail is `middleware`."
+        yield error("E_GUARDRAIL_MODE_UNSUPPORTED", (*path, "mode"), message, "Remove `mode`.")
+    action = item.get("action", "block")
+    if action not in ACTIONS[stage]:
+        message = f"`{action}` is no action at the stage `{stage}`."
+        hint = f"Use one of {', '.join(ACTIONS[stage])}."
+        yield error("E_GUARDRAIL_ACTION_UNSUPPORTED", (*path, "action"), message, hint)
+    if isinstance(item.get("type"), str):
+        yield from _type(spec, path, item)
+
+
+def _type(spec: KneoSpec, path: Path, item: Mapping[str, Any]) -> Iterator[Finding]:
+    kind = item["type"]
+    config = item.get("config") or {}
+    if not isinstance(config, Mapping):
+        yield error("E_GUARDRAIL_CONFIG", (*path, "config"), "`config` is a mapping.")
+        return
+    match kind:
+        case "keyword":
+            yield from _texts((*path, "config", "keywords"), config.get("keywords"), "keywords")
+        case "regex":
+            patterns = config.get("patterns")
+            yield from _texts((*path, "config", "patterns"), patterns, "patterns")
+            for index, pattern in enumerate(patterns if isinstance(patterns, list) else ()):
+                fault = _pattern_fault(pattern)
+                if fault is not None:
+                    place = (*path, "config", "patterns", index)
+                    yield error("E_GUARDRAIL_PATTERN", place, f"The pattern is no regular expression: {fault}.")
+        case "function" | "agent":
+            yield from _ref(spec, kind, path, item.get("ref"))
+        case _:
+            hint = did_you_mean(kind, TYPES)
+            yield error("E_GUARDRAIL_TYPE", (*path, "type"), f"There is no guardrail type `{kind}`.", hint)
+
+
+def _texts(path: Path, value: Any, name: str) -> Iterator[Finding]:
+    if not isinstance(value, list) or not value or not all(isinstance(item, str) and item for item in value):
+        yield error("E_GUARDRAIL_CONFIG", path, f"`config.{name}` must be a list of texts, at least one.")
+
+
+def _pattern_fault(pattern: Any) -> str | None:
+    if not isinstance(pattern, str):
+        return None
+    try:
+        re.compile(pattern)
+    except (re.error, OverflowError, RecursionError) as fault:
+        return str(fault)
+    return None
+
+
+def _ref(spec: KneoSpec, kind: str, path: Path, ref: Any) -> Iterator[Finding]:
+    place = (*path, "ref")
+    if not isinstance(ref, str):
+        yield error("E_GUARDRAIL_REF", place, f"A guardrail of type `{kind}` needs a `ref`.")
+    elif kind == "function" and ref not in spec.components.functions:
+        hint = did_you_mean(ref, spec.components.functions)
+        yield error("E_GUARDRAIL_REF", place, f"There is no function `{ref}` in components.functions.", hint)
+    elif kind == "agent" and agent_key(spec, ref) is None:
+        hint = did_you_mean(ref, [*spec.components.agents, spec.agent.name])
+        yield error("E_GUARDRAIL_REF", place, f"There is no agent `{ref}`.", hint)

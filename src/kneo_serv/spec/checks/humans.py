@@ -1,0 +1,80 @@
+"""People: their options, deadlines, and whether anybody looks at what privileged tools do."""
+
+from collections.abc import Iterator, Sequence
+
+from kneo_serv.spec.finding import Finding, error, warning
+from kneo_serv.spec.models.component import HumanSpec
+from kneo_serv.spec.models.spec import KneoSpec
+from kneo_serv.spec.path import Path, did_you_mean
+from kneo_serv.spec.walk import steps, workflows
+
+PRIVILEGED = frozenset(
+    {
+        "W_TOOL_POLICY_UNRESTRICTED",
+        "W_TOOL_NETWORK_UNRESTRICTED",
+        "W_TOOL_SHELL_ALLOWED",
+        "W_TOOL_FILESYSTEM_WRITE_ALLOWED",
+        "W_TOOL_FILESYSTEM_READ_ALLOWED",
+        "E_UNSAFE_TOOL_IMPORT",
+        "E_UNSAFE_FUNCTION_IMPORT",
+    }
+)
+"""Codes of findings for which a person should look at the outcome."""
+
+
+def check_humans(spec: KneoSpec) -> Iterator[Finding]:
+    """Faults of the questions to people."""
+    for name, human in spec.components.humans.items():
+        path = ("components", "humans", name)
+        if human.options and human.default_option is not None and human.default_option not in human.options:
+            hint = did_you_mean(human.default_option, human.options)
+            message = f"`{human.default_option}` is not among the options."
+            yield error("E_HUMAN_DEFAULT_OPTION_NOT_IN_OPTIONS", (*path, "default_option"), message, hint)
+        if human.request_type == "selection" and not human.options:
+            message = "A selection needs options to select from."
+            yield error("E_HUMAN_SELECTION_REQUIRES_OPTIONS", (*path, "options"), message)
+        if human.response_role == "system":
+            message = "The answer would speak to the model with the authority of the system prompt."
+            yield warning("W_HUMAN_RESPONSE_ROLE_SYSTEM", (*path, "response_role"), message, "Use `user`.")
+        if human.timeout_seconds is not None and human.timeout_seconds < 0:
+            hint = "Leave it out for no deadline."
+            yield error("E_HUMAN_TIMEOUT", (*path, "timeout_seconds"), "`timeout_seconds` is below 0.", hint)
+        yield from _rejection(spec, name, human, path)
+
+
+def has_human_step(spec: KneoSpec) -> bool:
+    """Whether any workflow has an enabled human step."""
+    return any(
+        step.spec.kind == "human" and step.spec.enabled
+        for workflow in workflows(spec)
+        for step in steps(workflow.path, workflow.spec)
+    )
+
+
+def check_approval(spec: KneoSpec, found: Sequence[Finding]) -> Iterator[Finding]:
+    """A warning when something privileged is found and no person ever looks."""
+    codes = [item.code for item in found if item.code in PRIVILEGED]
+    if codes and not has_human_step(spec):
+        message = f"Nobody approves what this spec may do ({codes[0]}): no workflow has a human step."
+        yield warning("W_HUMAN_APPROVAL_MISSING", ("workflow",), message, "Add a human step before the effects.")
+
+
+def _rejection(spec: KneoSpec, name: str, human: HumanSpec, path: Path) -> Iterator[Finding]:
+    place = (*path, "reject_goto")
+    if human.on_reject != "goto":
+        if human.reject_goto is not None:
+            message = "`reject_goto` has an effect only with `on_reject: goto`."
+            yield warning("W_HUMAN_REJECT_GOTO_UNUSED", place, message)
+        return
+    if human.reject_goto is None:
+        yield error("E_HUMAN_REJECT_GOTO", place, "`on_reject: goto` needs `reject_goto`, the id of a step.")
+        return
+    for workflow in workflows(spec):
+        written = list(steps(workflow.path, workflow.spec))
+        if not any(step.spec.kind == "human" and step.spec.ref == name and step.spec.enabled for step in written):
+            continue
+        known = [step.id for step in written if step.spec.enabled]
+        if human.reject_goto not in known:
+            title = workflow.spec.name or "/".join(str(part) for part in workflow.path)
+            message = f"The workflow {title} asks `{name}`, but has no enabled step `{human.reject_goto}` to go to."
+            yield error("E_HUMAN_REJECT_GOTO", place, message, did_you_mean(human.reject_goto, known))

@@ -1,0 +1,1 @@
+"""The v1 document as types: every block closed, every key named once."""

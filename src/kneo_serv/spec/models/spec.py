@@ -1,0 +1,25 @@
+"""The whole document."""
+
+from typing import Any, Literal
+
+from pydantic import Field
+
+from kneo_serv.spec.models.agent import AgentSpec
+from kneo_serv.spec.models.block import Block
+from kneo_serv.spec.models.component import ComponentsSpec
+from kneo_serv.spec.models.tool import McpServerSpec, SkillSpec, ToolSpec
+from kneo_serv.spec.models.workflow import WorkflowSpec
+
+
+class KneoSpec(Block):
+    """A spec of version v1: agents, tools, people, functions and the workflow that joins them."""
+
+    version: Literal["v1"]
+    metadata: dict[str, Any] | None = None
+    agent: AgentSpec
+    workflow: WorkflowSpec | None = None
+    components: ComponentsSpec = ComponentsSpec()
+    tools: dict[str, ToolSpec] = Field(default_factory=dict)
+    mcp_servers: dict[str, McpServerSpec] = Field(default_factory=dict)
+    skills: dict[str, SkillSpec] = Field(default_factory=dict)
+    policies: dict[str, Any] = Field(default_factory=dict)
