@@ -1,1 +1,33 @@
 """Pure decisions: a plan and a run so far in, the next commands out."""
+
+from kneo_serv.engine.answers import answer_text, refusal
+from kneo_serv.engine.begin import IdSource, begin
+from kneo_serv.engine.commands import CallFunction, CallTool, Command, Effect, RunAgentTurn, Wait
+from kneo_serv.engine.decide import decide
+from kneo_serv.engine.evolve import JournalFault, evolve
+from kneo_serv.engine.failure import Failure, failed_step
+from kneo_serv.engine.frames import find, in_flight, open_tasks
+from kneo_serv.engine.rest import Posture, posture
+
+__all__ = [
+    "CallFunction",
+    "CallTool",
+    "Command",
+    "Effect",
+    "Failure",
+    "IdSource",
+    "JournalFault",
+    "Posture",
+    "RunAgentTurn",
+    "Wait",
+    "answer_text",
+    "begin",
+    "decide",
+    "evolve",
+    "failed_step",
+    "find",
+    "in_flight",
+    "open_tasks",
+    "posture",
+    "refusal",
+]

@@ -83,6 +83,8 @@ class StepStarted:
     """Place in its workflow's list, from 0."""
     fallback_for: str | None = None
     """Id of the step that this one stands in for."""
+    flow: str | None = None
+    """Key of the workflow whose frame the step opens."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -60,8 +60,8 @@ class StepPhase(StrEnum):
     """Waits for `retry_at`."""
     ASKED = "asked"
     """Waits for a person."""
-    ANSWERED = "answered"
-    """The person answered; the step is about to complete."""
+    SETTLED = "settled"
+    """The result is there; the step is about to complete."""
     NESTED = "nested"
     """Its own frame is at work."""
     FAILED = "failed"
@@ -87,19 +87,19 @@ class CallState:
     phase: CallPhase = CallPhase.READY
     output: str = ""
     """The tool's answer, or the error as the model is told."""
+    uncertain: bool = False
+    """A crash came while it was in flight: nobody knows whether it happened."""
 
 
 @dataclass(frozen=True, slots=True)
 class TaskState:
-    """The open question of a human step, and its answer once there is one."""
+    """The question that a step waits for, and the answer once there is one."""
 
     continuation_id: ContinuationId
     request_id: RequestId
     expires_at: float | None = None
     escalated: bool = False
     decision: Decision | None = None
-    output_text: str | None = None
-    """What goes on to the next step."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -121,9 +121,7 @@ class StepState:
     """Attempts used up; an interrupted one does not count."""
     retry_at: float | None = None
     turn: int = 0
-    """Model turns begun in this attempt."""
-    asking: bool = False
-    """Whether a model turn is in flight."""
+    """Model turns finished in this attempt."""
     messages: tuple[Message, ...] = ()
     """What followed the input: the model's messages and the answers of tools."""
     calls: tuple[CallState, ...] = ()
@@ -131,6 +129,10 @@ class StepState:
     usage: Usage = Usage()
     task: TaskState | None = None
     frame: "Frame | None" = None
+    output_text: str | None = None
+    """The result, once it is there."""
+    uncertain: bool = False
+    """A crash came while the attempt was in flight: nobody knows whether it happened."""
     error_type: str | None = None
     error_message: str | None = None
     violation: bool = False
@@ -153,7 +155,13 @@ class Frame:
     """How often each step was begun, where a step may be visited more than once."""
     outputs: Mapping[str, str] = field(default_factory=dict)
     """Concurrent: the text of each finished participant, until they are folded."""
-    done: bool = False
+    last: str | None = None
+    """Graph: the node that finished, while its edges are to be looked at."""
+    last_failed: bool = False
+    decision: Decision | None = None
+    """Graph: what the last node's person decided."""
+    next: str | None = None
+    """Graph: the node that the taken edge leads to."""
 
 
 @dataclass(frozen=True, slots=True)

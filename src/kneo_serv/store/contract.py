@@ -139,6 +139,8 @@ class Append:
     """JSON text of the folded run after the last of these events; replaces an older one."""
     release: bool = False
     revive: bool = False
+    late: bool = False
+    """Facts about a run that has ended already: its status must be terminal, and the projection is left alone."""
     progress: bool = True
 
 
@@ -257,6 +259,10 @@ class Store(Protocol):
 
     async def close(self) -> None:
         """Finishes what was accepted, then lets go of the database. Idempotent."""
+        ...
+
+    def new_owner(self) -> Owner:
+        """A name for a worker of this process, as `claim` understands it; never the same twice."""
         ...
 
     async def now(self) -> float:

@@ -1,0 +1,97 @@
+"""The events that a command begins with. They are journaled before the effect itself begins."""
+
+from typing import Protocol
+
+from kneo_serv.engine.commands import (
+    AskHuman,
+    CallFunction,
+    CallTool,
+    Command,
+    CompleteStep,
+    EnterFlow,
+    Fail,
+    FailStep,
+    Finish,
+    RunAgentTurn,
+    TakeEdge,
+    Wait,
+)
+from kneo_serv.engine.failure import Failure, failed_step
+from kneo_serv.engine.frames import find
+from kneo_serv.model import event as ev
+from kneo_serv.model.ids import ContinuationId, RequestId
+from kneo_serv.model.plan import Plan
+from kneo_serv.model.run import Run
+from kneo_serv.model.task import HumanRequest
+
+
+class IdSource(Protocol):
+    """Where fresh ids come from."""
+
+    def continuation(self) -> ContinuationId:
+        """A continuation id that was never given before."""
+        ...
+
+    def request(self) -> RequestId:
+        """A request id that was never given before."""
+        ...
+
+
+def begin(plan: Plan, run: Run, command: Command, *, now: float, ids: IdSource) -> list[ev.Event]:
+    """Events to journal for a command before its effect; for commands without an effect, all there is."""
+    match command:
+        case CallFunction(key, step, visited, index, attempt, _):
+            return [ev.StepStarted(key, step.id, step.kind, attempt, step.ref, index, _stands_in(step.id, visited))]
+        case EnterFlow(key, step, visited, index, attempt, flow):
+            return [
+                ev.StepStarted(key, step.id, step.kind, attempt, step.ref, index, _stands_in(step.id, visited), flow)
+            ]
+        case RunAgentTurn(key, step, visited, index, attempt, turn):
+            state = find(run.frame, key)
+            started: list[ev.Event] = []
+            if state is None or state.attempt != attempt:
+                started.append(
+                    ev.StepStarted(key, step.id, step.kind, attempt, command.agent, index, _stands_in(step.id, visited))
+                )
+            return [*started, ev.ModelTurnStarted(key, step.id, turn)]
+        case CallTool(key, step, _, _, call, number):
+            return [ev.ToolCallStarted(key, step.id, call.id, call.name, number)]
+        case AskHuman():
+            return [_asked(command, now, ids)]
+        case CompleteStep(key, step_id, index, text):
+            return [ev.StepCompleted(key, step_id, text, index)]
+        case FailStep(key, error_type, message, violation):
+            return [failed_step(plan, run, Failure(key, error_type, message, violation=violation), now=now)]
+        case TakeEdge(key, source, target, label):
+            return [ev.EdgeTaken(key, source, target, label)]
+        case Finish(text):
+            return [ev.RunCompleted(text)]
+        case Fail(error_type, message, step_id, violation):
+            return [ev.RunFailed(error_type, message, step_id, violation)]
+        case Wait():
+            return []
+
+
+def _stands_in(step_id: str, visited: str) -> str | None:
+    return None if step_id == visited else visited
+
+
+def _asked(command: AskHuman, now: float, ids: IdSource) -> ev.HumanAsked:
+    human = command.human
+    request = HumanRequest(
+        id=ids.request(),
+        type=human.request_type,
+        title=command.title or human.description or "Human review required",
+        prompt=command.prompt or human.description or "Please review this item.",
+        requested_by=command.step.id,
+        context=human.context,
+        options=human.options,
+        default_option=human.default_option,
+        assignee=human.assignee,
+        timeout_seconds=human.timeout_seconds,
+        on_timeout=human.on_timeout,
+        metadata=command.metadata,
+    )
+    timeout = human.timeout_seconds
+    expires_at = now + timeout if timeout is not None and timeout > 0 else None
+    return ev.HumanAsked(command.key, command.step.id, ids.continuation(), request, command.index, expires_at)

@@ -1,0 +1,138 @@
+"""What the engine wants done next. A command is data: it can be printed, compared and kept."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import Any
+
+from kneo_serv.model.ids import StepKey
+from kneo_serv.model.message import Message, ToolCall
+from kneo_serv.model.plan import HumanPlan, Step
+
+
+@dataclass(frozen=True, slots=True)
+class CallFunction:
+    """Call a function with a text."""
+
+    key: StepKey
+    step: Step
+    """The step whose target is executed (the fallback's, where one stands in)."""
+    visited: str
+    """Id of the step in the workflow's order."""
+    index: int | None
+    attempt: int
+    text: str
+
+
+@dataclass(frozen=True, slots=True)
+class RunAgentTurn:
+    """Ask an agent's model once. `messages` follow the system prompt; the first is the step's input."""
+
+    key: StepKey
+    step: Step
+    visited: str
+    index: int | None
+    attempt: int
+    turn: int
+    agent: str
+    """Key of the agent in the plan."""
+    messages: tuple[Message, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class CallTool:
+    """Call one tool that a model asked for. `number` counts the calls of the step from 1."""
+
+    key: StepKey
+    step: Step
+    attempt: int
+    agent: str
+    call: ToolCall
+    number: int
+
+
+@dataclass(frozen=True, slots=True)
+class EnterFlow:
+    """Open a frame for a nested workflow."""
+
+    key: StepKey
+    step: Step
+    visited: str
+    index: int | None
+    attempt: int
+    flow: str
+
+
+@dataclass(frozen=True, slots=True)
+class AskHuman:
+    """Ask a person about a text."""
+
+    key: StepKey
+    step: Step
+    index: int | None
+    human: HumanPlan
+    text: str
+    title: str | None = None
+    prompt: str | None = None
+    metadata: Mapping[str, Any] = field(default_factory=dict)
+
+
+@dataclass(frozen=True, slots=True)
+class CompleteStep:
+    """The step is done: its person answered, its model gave the last word, or its nested workflow ended."""
+
+    key: StepKey
+    step_id: str
+    index: int | None
+    text: str
+
+
+@dataclass(frozen=True, slots=True)
+class FailStep:
+    """The step's attempt is lost for a reason that the engine itself sees."""
+
+    key: StepKey
+    error_type: str
+    message: str
+    violation: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class TakeEdge:
+    """Go from one node of a graph to the next."""
+
+    key: StepKey
+    """Of the frame."""
+    source: str
+    target: str
+    label: str | None
+
+
+@dataclass(frozen=True, slots=True)
+class Wait:
+    """Nothing to do for this step before `until` (seconds since the epoch)."""
+
+    key: StepKey
+    until: float
+
+
+@dataclass(frozen=True, slots=True)
+class Finish:
+    """The run is done."""
+
+    text: str
+
+
+@dataclass(frozen=True, slots=True)
+class Fail:
+    """The run cannot go on."""
+
+    error_type: str
+    message: str
+    step_id: str | None = None
+    violation: bool = False
+
+
+type Effect = CallFunction | RunAgentTurn | CallTool
+"""Commands that touch the world: their `started` is journaled before they begin."""
+
+type Command = Effect | EnterFlow | AskHuman | CompleteStep | FailStep | TakeEdge | Wait | Finish | Fail

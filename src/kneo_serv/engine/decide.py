@@ -1,0 +1,179 @@
+"""Deciding: a plan and a run so far in, the next commands out. Pure: the time is an argument like any other."""
+
+from dataclasses import dataclass
+
+from kneo_serv.engine.commands import (
+    AskHuman,
+    CallFunction,
+    CallTool,
+    Command,
+    CompleteStep,
+    EnterFlow,
+    Fail,
+    FailStep,
+    Finish,
+    RunAgentTurn,
+    Wait,
+)
+from kneo_serv.engine.frames import AGENT_FLOW, flow_of, in_flight
+from kneo_serv.engine.order import Next, next_in
+from kneo_serv.engine.steps import MAX_ITERATIONS
+from kneo_serv.engine.turns import calls_open, conversation
+from kneo_serv.model.message import Message, Role
+from kneo_serv.model.plan import ROOT, Flow, HumanPlan, Plan, RequestType, Step, StepKind
+from kneo_serv.model.run import CallPhase, Frame, Run, RunStatus, StepPhase, StepState
+from kneo_serv.model.tool import Effect
+
+
+@dataclass(frozen=True, slots=True)
+class _Done:
+    text: str
+
+
+@dataclass(frozen=True, slots=True)
+class _Broken:
+    error_type: str
+    message: str
+    step_id: str | None
+    violation: bool
+
+
+type _Verdict = _Done | _Broken | list[Command]
+
+
+def decide(plan: Plan, run: Run, now: float) -> list[Command]:
+    """Every command that may begin now (`now` in seconds since the epoch); nothing twice, nothing after an end.
+
+    A run that is at work, or rests, has no command; one that waits for a retry has a Wait.
+    """
+    if run.status is not RunStatus.RUNNING or run.frame is None:
+        return []
+    if run.seq >= plan.limits.max_events:
+        return [Fail("limit_exceeded", f"The run has more than {plan.limits.max_events} events.")]
+    budget = plan.limits.token_budget
+    if budget is not None and run.usage.total_tokens > budget:
+        return [Fail("token_budget_exceeded", f"The run used {run.usage.total_tokens} tokens; its budget is {budget}.")]
+    verdict = _frame(plan, run.frame, now)
+    match verdict:
+        case _Done(text):
+            return [Finish(text)]
+        case _Broken(error_type, message, step_id, violation):
+            return [Fail(error_type, message, step_id, violation)]
+        case commands:
+            return commands
+
+
+def _frame(plan: Plan, frame: Frame, now: float) -> _Verdict:
+    flow = flow_of(plan, frame)
+    commands: list[Command] = []
+    broken: StepState | None = None
+    for state in frame.live.values():
+        if state.phase is StepPhase.FAILED:
+            broken = broken or state
+        else:
+            commands.extend(_step(plan, frame, flow, state, now))
+    if broken is not None:
+        # What has begun comes to its end first; nobody is asked and nothing waited for any more.
+        rest: list[Command] = [command for command in commands if not isinstance(command, AskHuman | Wait)]
+        if rest or any(in_flight(state) for state in frame.live.values()):
+            return rest
+        return _Broken(
+            broken.error_type or "step_failed", broken.error_message or "", broken.executes, broken.violation
+        )
+    following = next_in(flow, frame)
+    if isinstance(following, Next):
+        for key, step, index in following.steps:
+            fresh = StepState(key, step.id, step.id, step.kind, frame.text, index)
+            commands.extend(_begin(plan, frame, flow, fresh))
+        if following.edge is not None:
+            commands.append(following.edge)
+        return commands
+    return commands if frame.live else _Done(following)
+
+
+def _step(plan: Plan, frame: Frame, flow: Flow, state: StepState, now: float) -> list[Command]:
+    match state.phase:
+        case StepPhase.READY:
+            return _begin(plan, frame, flow, state)
+        case StepPhase.RETRY:
+            if state.retry_at is not None and now < state.retry_at:
+                return [Wait(state.key, state.retry_at)]
+            return _begin(plan, frame, flow, state)
+        case StepPhase.SETTLED:
+            return [CompleteStep(state.key, state.executes, state.index, state.output_text or "")]
+        case StepPhase.NESTED if state.frame is not None:
+            match _frame(plan, state.frame, now):
+                case _Done(text):
+                    return [CompleteStep(state.key, state.executes, state.index, text)]
+                case _Broken(error_type, message, _, violation):
+                    return [FailStep(state.key, error_type, message, violation)]
+                case commands:
+                    return commands
+        case _:
+            return []
+
+
+def _begin(plan: Plan, frame: Frame, flow: Flow, state: StepState) -> list[Command]:
+    step = flow.step(state.executes)
+    match step.kind:
+        case StepKind.FUNCTION:
+            if state.uncertain and plan.functions[step.ref].effect is Effect.ONCE:
+                return [_ask_about(state, step, f"function {step.ref}")]
+            return [CallFunction(state.key, step, state.step_id, state.index, state.attempt + 1, state.input_text)]
+        case StepKind.HUMAN:
+            return [AskHuman(state.key, step, state.index, plan.humans[step.ref], state.input_text)]
+        case StepKind.WORKFLOW:
+            return [EnterFlow(state.key, step, state.step_id, state.index, state.attempt + 1, step.ref)]
+        case StepKind.AGENT | StepKind.GUARDRAIL:
+            agent = ROOT if frame.flow == AGENT_FLOW else step.ref
+            flow_key = plan.agents[agent].as_agent
+            if flow_key is not None:
+                return [EnterFlow(state.key, step, state.step_id, state.index, state.attempt + 1, flow_key)]
+            return _converse(plan, agent, step, state)
+
+
+def _converse(plan: Plan, agent: str, step: Step, state: StepState) -> list[Command]:
+    strategy = plan.agents[agent].strategy
+    if calls_open(state):
+        return _call_tools(plan, agent, step, state)
+    denied = next((call for call in state.calls if call.phase is CallPhase.DENIED), None)
+    if denied is not None:
+        return [FailStep(state.key, "tool_policy_denied", denied.output, violation=True)]
+    lost = next((call for call in state.calls if call.phase is CallPhase.FAILED), None)
+    if lost is not None and strategy.stop_on_tool_error:
+        return [FailStep(state.key, "tool_error", f"Tool {lost.call.name}: {lost.output}")]
+    if state.turn >= strategy.max_iterations:
+        message = f"No final answer within {strategy.max_iterations} model turns (strategy.max_iterations)."
+        return [FailStep(state.key, MAX_ITERATIONS, message)]
+    # An attempt that a crash interrupted goes on where it stopped; only a lost one begins again under a new number.
+    attempt = state.attempt + 1 if state.attempt == 0 or state.phase is StepPhase.RETRY else state.attempt
+    messages = (Message(Role.USER, state.input_text), *conversation(state))
+    return [RunAgentTurn(state.key, step, state.step_id, state.index, attempt, state.turn + 1, agent, messages)]
+
+
+def _call_tools(plan: Plan, agent: str, step: Step, state: StepState) -> list[Command]:
+    ready = [call for call in state.calls if call.phase is CallPhase.READY]
+    running = any(call.phase is CallPhase.RUNNING for call in state.calls)
+    for call in ready:
+        tool = plan.tools.get(call.call.name)
+        if call.uncertain and tool is not None and tool.definition.effect is Effect.ONCE:
+            return [] if running else [_ask_about(state, step, f"tool {call.call.name}")]
+    if not plan.agents[agent].strategy.parallel_tool_calls:
+        ready = [] if running else ready[:1]
+    return [CallTool(state.key, step, state.attempt, agent, call.call, call.number) for call in ready]
+
+
+def _ask_about(state: StepState, step: Step, what: str) -> AskHuman:
+    return AskHuman(
+        state.key,
+        step,
+        state.index,
+        HumanPlan(request_type=RequestType.REVIEW),
+        state.input_text,
+        title="Did it happen?",
+        prompt=(
+            f"A crash came while {what} was at work, and its effect is declared as 'once': nobody knows whether it "
+            "happened. Approve to call it again, provide its result if it happened, reject to stop the run."
+        ),
+        metadata={"needs_review": True},
+    )

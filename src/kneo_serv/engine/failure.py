@@ -1,0 +1,69 @@
+"""What follows a failed attempt."""
+
+from dataclasses import dataclass
+
+from kneo_serv.engine.frames import find, flow_of, frame_holding
+from kneo_serv.model import event as ev
+from kneo_serv.model.ids import StepKey
+from kneo_serv.model.plan import OnError, Plan, Step
+from kneo_serv.model.run import Run, StepState
+
+MAX_BACKOFF_SECONDS = 60.0
+
+
+@dataclass(frozen=True, slots=True)
+class Failure:
+    """An attempt that came to nothing. `message` is for people and holds no secret.
+
+    `violation` marks a refusal by policy or guardrail; `final` a failure that another attempt would only repeat, such
+    as a time limit when timeouts are not to be retried.
+    """
+
+    key: StepKey
+    error_type: str
+    message: str
+    violation: bool = False
+    final: bool = False
+
+
+def failed_step(plan: Plan, run: Run, failure: Failure, *, now: float) -> ev.StepFailed:
+    """The event for a failure, with what follows it by the step's policy.
+
+    Raises:
+        KeyError: the step is not live.
+    """
+    frame = run.frame and frame_holding(run.frame, failure.key)
+    state = find(run.frame, failure.key)
+    if frame is None or state is None:
+        raise KeyError(failure.key)
+    step = flow_of(plan, frame).step(state.executes)
+    resolution = _resolution(step, state, failure)
+    backoff = min(step.backoff_seconds * 2.0**state.failures, MAX_BACKOFF_SECONDS)
+    return ev.StepFailed(
+        failure.key,
+        state.executes,
+        max(state.attempt, 1),
+        failure.error_type,
+        failure.message,
+        resolution,
+        now + backoff if resolution is ev.Resolution.RETRY else None,
+        state.index,
+        failure.violation,
+    )
+
+
+def _resolution(step: Step, state: StepState, failure: Failure) -> ev.Resolution:
+    if failure.violation:
+        return ev.Resolution.FAIL
+    if state.failures < step.max_retries and not failure.final:
+        return ev.Resolution.RETRY
+    if state.executes != state.step_id:
+        # A stand-in has retries and a time limit of its own, but nobody stands in for it.
+        return ev.Resolution.FAIL
+    match step.on_error:
+        case OnError.CONTINUE:
+            return ev.Resolution.CONTINUE
+        case OnError.FALLBACK if step.fallback is not None:
+            return ev.Resolution.FALLBACK
+        case OnError.FAIL | OnError.RETRY | OnError.FALLBACK:
+            return ev.Resolution.FAIL

@@ -1,0 +1,100 @@
+"""Ways through the tree of frames: finding a step instance, changing it, and looking at what is open."""
+
+from collections.abc import Callable, Iterator
+from dataclasses import replace
+
+from kneo_serv.engine.keys import frame_of
+from kneo_serv.model.ids import StepKey
+from kneo_serv.model.plan import ROOT, Flow, FlowType, Plan, Step, StepKind
+from kneo_serv.model.run import CallPhase, Frame, Run, StepPhase, StepState
+
+AGENT_FLOW = ""
+"""Name of the frame's flow when the root agent runs alone."""
+
+
+def flow_of(plan: Plan, frame: Frame) -> Flow:
+    """The workflow that a frame executes; for the root agent alone, a sequence of that one step."""
+    if frame.flow != AGENT_FLOW:
+        return plan.flows[frame.flow]
+    agent = plan.root_agent
+    return Flow(agent.name, FlowType.SEQUENTIAL, (Step(agent.name, StepKind.AGENT, ROOT),))
+
+
+def find(frame: Frame | None, key: StepKey) -> StepState | None:
+    """The live step instance of this key."""
+    if frame is None:
+        return None
+    if key in frame.live:
+        return frame.live[key]
+    for state in frame.live.values():
+        if state.frame is not None and _holds(state.frame, key):
+            return find(state.frame, key)
+    return None
+
+
+def frame_holding(frame: Frame, key: StepKey) -> Frame | None:
+    """The frame in which the step of `key` lives."""
+    wanted = frame_of(key)
+    if frame.key == wanted:
+        return frame
+    for state in frame.live.values():
+        if state.frame is not None and _holds(state.frame, key):
+            return frame_holding(state.frame, key)
+    return None
+
+
+def in_frame(frame: Frame, frame_key: StepKey, change: Callable[[Frame], Frame]) -> Frame:
+    """The tree with one frame changed. Raises KeyError when there is no such frame."""
+    if frame.key == frame_key:
+        return change(frame)
+    for state in frame.live.values():
+        if state.frame is not None and _holds(state.frame, StepKey(f"{frame_key}/")):
+            inner = in_frame(state.frame, frame_key, change)
+            return replace(frame, live={**frame.live, state.key: replace(state, frame=inner)})
+    raise KeyError(frame_key)
+
+
+def with_step(frame: Frame, state: StepState) -> Frame:
+    """The frame with this instance live, in the place that it had."""
+    return replace(frame, live={**frame.live, state.key: state})
+
+
+def without_step(frame: Frame, key: StepKey) -> Frame:
+    """The frame without this instance."""
+    return replace(frame, live={other: state for other, state in frame.live.items() if other != key})
+
+
+def change_all(frame: Frame, change: Callable[[StepState], StepState]) -> Frame:
+    """The tree with every live instance changed, inner ones first."""
+    live = {}
+    for key, state in frame.live.items():
+        inner = state if state.frame is None else replace(state, frame=change_all(state.frame, change))
+        live[key] = change(inner)
+    return replace(frame, live=live)
+
+
+def leaves(frame: Frame | None) -> Iterator[StepState]:
+    """Live instances that have no frame of their own, in declared order of their beginnings."""
+    if frame is None:
+        return
+    for state in frame.live.values():
+        if state.frame is not None and state.phase in (StepPhase.NESTED, StepPhase.FAILED):
+            yield from leaves(state.frame)
+        else:
+            yield state
+
+
+def in_flight(state: StepState) -> bool:
+    """Whether something of this instance, or of its frame, is being done right now."""
+    if state.phase is StepPhase.RUNNING or any(call.phase is CallPhase.RUNNING for call in state.calls):
+        return True
+    return state.frame is not None and any(in_flight(inner) for inner in state.frame.live.values())
+
+
+def open_tasks(run: Run) -> list[StepState]:
+    """Instances that wait for a person."""
+    return [state for state in leaves(run.frame) if state.phase is StepPhase.ASKED]
+
+
+def _holds(frame: Frame, key: StepKey) -> bool:
+    return key.startswith(f"{frame.key}/")

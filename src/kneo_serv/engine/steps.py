@@ -1,0 +1,238 @@
+"""Folding of what happens to one step instance, inside the frame that holds it."""
+
+from dataclasses import replace
+from typing import assert_never
+
+from kneo_serv.engine.answers import answer_text
+from kneo_serv.engine.frames import AGENT_FLOW, flow_of, with_step, without_step
+from kneo_serv.engine.keys import fallback_key, nested_key
+from kneo_serv.engine.turns import conversation, needs_tools
+from kneo_serv.model import event as ev
+from kneo_serv.model.message import Message, Role
+from kneo_serv.model.plan import ROOT, FlowType, OnReject, Plan, StepKind
+from kneo_serv.model.run import CallPhase, CallState, Frame, StepPhase, StepState, TaskState
+from kneo_serv.model.task import Decision
+
+MAX_ITERATIONS = "max_iterations"
+"""Error type of an agent that used up its model turns."""
+
+type StepEvent = (
+    ev.StepStarted
+    | ev.StepCompleted
+    | ev.StepFailed
+    | ev.ModelTurnStarted
+    | ev.ModelTurnCompleted
+    | ev.ToolCallStarted
+    | ev.ToolCallCompleted
+    | ev.ToolCallFailed
+    | ev.ToolPolicyDenied
+    | ev.HumanAsked
+    | ev.HumanAnswered
+    | ev.HumanEscalated
+)
+
+
+def fold_step(plan: Plan, frame: Frame, event: StepEvent) -> Frame:
+    """The frame after something happened to one of its steps. Raises KeyError when the step is not live."""
+    match event:
+        case ev.StepStarted():
+            return _started(plan, frame, event)
+        case ev.HumanAsked():
+            return _asked(frame, event)
+        case ev.StepCompleted():
+            return _ended(plan, frame, frame.live[event.key], event.output_text, failed=False)
+        case ev.StepFailed():
+            return _failed(plan, frame, frame.live[event.key], event)
+        case ev.ModelTurnStarted():
+            return with_step(frame, replace(frame.live[event.key], phase=StepPhase.RUNNING))
+        case ev.ModelTurnCompleted():
+            return with_step(frame, _turn(plan, frame, frame.live[event.key], event))
+        case ev.ToolCallStarted():
+            return with_step(frame, _call(frame.live[event.key], event.call_id, CallPhase.RUNNING))
+        case ev.ToolCallCompleted():
+            return with_step(frame, _call(frame.live[event.key], event.call_id, CallPhase.DONE, event.output))
+        case ev.ToolCallFailed():
+            return with_step(frame, _call(frame.live[event.key], event.call_id, CallPhase.FAILED, event.message))
+        case ev.ToolPolicyDenied():
+            return with_step(frame, _call(frame.live[event.key], event.call_id, CallPhase.DENIED, event.reason))
+        case ev.HumanAnswered():
+            return _answered(plan, frame, frame.live[event.key], event)
+        case ev.HumanEscalated():
+            state = frame.live[event.key]
+            return with_step(frame, replace(state, task=state.task and replace(state.task, escalated=True)))
+        case _:
+            assert_never(event)
+
+
+def interrupted(state: StepState) -> StepState:
+    """What a new leg makes of an instance: what was in flight may or may not have happened."""
+    calls = tuple(
+        replace(call, phase=CallPhase.READY, uncertain=True) if call.phase is CallPhase.RUNNING else call
+        for call in state.calls
+    )
+    if state.phase is StepPhase.RUNNING:
+        return replace(state, phase=StepPhase.READY, calls=calls, uncertain=True)
+    return replace(state, calls=calls)
+
+
+def revived(state: StepState) -> StepState:
+    """What a continued run makes of an instance that had failed: it gets all its attempts again."""
+    if state.phase is StepPhase.FAILED:
+        phase = StepPhase.NESTED if state.frame is not None else StepPhase.READY
+        calls = tuple(
+            call if call.phase is CallPhase.DONE else replace(call, phase=CallPhase.READY, output="")
+            for call in state.calls
+        )
+        fresh = replace(
+            state, phase=phase, failures=0, calls=calls, error_type=None, error_message=None, violation=False
+        )
+        return replace(fresh, messages=(), calls=(), turn=0) if state.error_type == MAX_ITERATIONS else fresh
+    return interrupted(state)
+
+
+def _started(plan: Plan, frame: Frame, event: ev.StepStarted) -> Frame:
+    step_id = event.fallback_for or event.step_id
+    state = frame.live.get(event.key)
+    if state is None:
+        visits = frame.visits
+        if flow_of(plan, frame).type is not FlowType.SEQUENTIAL:
+            visits = {**visits, step_id: visits.get(step_id, 0) + 1}
+        frame = replace(frame, visits=visits, next=None)
+        state = StepState(event.key, step_id, event.step_id, event.step_kind, frame.text, event.index)
+    nested = None
+    if event.flow is not None:
+        nested = Frame(event.flow, nested_key(event.key, event.attempt), state.input_text)
+    return with_step(
+        frame,
+        replace(
+            state,
+            phase=StepPhase.RUNNING if nested is None else StepPhase.NESTED,
+            attempt=event.attempt,
+            retry_at=None,
+            uncertain=False,
+            frame=nested,
+        ),
+    )
+
+
+def _asked(frame: Frame, event: ev.HumanAsked) -> Frame:
+    state = frame.live.get(event.key)
+    if state is None:
+        visits = {**frame.visits, event.step_id: frame.visits.get(event.step_id, 0) + 1} if frame.next else frame.visits
+        frame = replace(frame, visits=visits, next=None)
+        state = StepState(event.key, event.step_id, event.step_id, StepKind.HUMAN, frame.text, event.index)
+    task = TaskState(event.continuation_id, event.request.id, event.expires_at)
+    return with_step(frame, replace(state, phase=StepPhase.ASKED, task=task))
+
+
+def _answered(plan: Plan, frame: Frame, state: StepState, event: ev.HumanAnswered) -> Frame:
+    task = state.task and replace(state.task, decision=event.decision)
+    if state.kind is not StepKind.HUMAN:
+        return with_step(frame, _reviewed(replace(state, task=None), event))
+    human = plan.humans[flow_of(plan, frame).step(state.executes).ref]
+    if event.decision is Decision.REJECTED and human.on_reject is OnReject.FAIL:
+        return with_step(
+            frame,
+            replace(
+                state,
+                phase=StepPhase.FAILED,
+                task=task,
+                error_type="human_rejected",
+                error_message=answer_text(event.decision, state.input_text, content=event.content),
+            ),
+        )
+    text = answer_text(event.decision, state.input_text, content=event.content, selected_option=event.selected_option)
+    return with_step(frame, replace(state, phase=StepPhase.SETTLED, task=task, output_text=text))
+
+
+def _reviewed(state: StepState, event: ev.HumanAnswered) -> StepState:
+    """A person said what became of an effect that a crash left uncertain."""
+    if event.decision is Decision.REJECTED:
+        return replace(
+            state,
+            phase=StepPhase.FAILED,
+            error_type="effect_uncertain",
+            error_message="A crash left the effect uncertain, and the reviewer decided not to go on.",
+        )
+    again = event.decision is Decision.APPROVED
+    doubtful = next((call for call in state.calls if call.uncertain), None)
+    if doubtful is None:
+        if again:
+            return replace(state, phase=StepPhase.READY, uncertain=False)
+        return replace(state, phase=StepPhase.SETTLED, uncertain=False, output_text=event.content or "")
+    settled = (
+        replace(doubtful, uncertain=False)
+        if again
+        else replace(doubtful, uncertain=False, phase=CallPhase.DONE, output=event.content or "")
+    )
+    calls = tuple(settled if call is doubtful else call for call in state.calls)
+    return replace(state, phase=StepPhase.READY, calls=calls)
+
+
+def _failed(plan: Plan, frame: Frame, state: StepState, event: ev.StepFailed) -> Frame:
+    lost = replace(
+        state,
+        failures=state.failures + 1,
+        error_type=event.error_type,
+        error_message=event.message,
+        violation=event.violation,
+    )
+    match event.resolution:
+        case ev.Resolution.RETRY:
+            if state.phase is not StepPhase.RUNNING:
+                # The conversation itself led nowhere. When only the model's answer was lost, it is taken up again.
+                lost = replace(lost, messages=(), calls=(), turn=0)
+            return with_step(frame, replace(lost, phase=StepPhase.RETRY, retry_at=event.retry_at, frame=None))
+        case ev.Resolution.CONTINUE:
+            return _ended(plan, frame, state, state.input_text, failed=True)
+        case ev.Resolution.FALLBACK:
+            stand_in = flow_of(plan, frame).step(flow_of(plan, frame).step(state.step_id).fallback or "")
+            fresh = StepState(
+                fallback_key(state.key, stand_in.id),
+                state.step_id,
+                stand_in.id,
+                stand_in.kind,
+                state.input_text,
+                state.index,
+            )
+            return with_step(without_step(frame, state.key), fresh)
+        case ev.Resolution.FAIL:
+            # What the attempt has finished so far is kept, so that a continued run does not do it again.
+            return with_step(frame, replace(lost, phase=StepPhase.FAILED))
+        case _:
+            assert_never(event.resolution)
+
+
+def _ended(plan: Plan, frame: Frame, state: StepState, text: str, *, failed: bool) -> Frame:
+    frame = without_step(frame, state.key)
+    match flow_of(plan, frame).type:
+        case FlowType.SEQUENTIAL | FlowType.HANDOFF | FlowType.GROUP_CHAT:
+            return replace(frame, index=frame.index + 1, text=text)
+        case FlowType.CONCURRENT:
+            return replace(frame, outputs={**frame.outputs, state.step_id: text})
+        case FlowType.GRAPH:
+            decision = state.task.decision if state.task is not None else None
+            return replace(
+                frame, index=frame.index + 1, text=text, last=state.step_id, last_failed=failed, decision=decision
+            )
+
+
+def _turn(plan: Plan, frame: Frame, state: StepState, event: ev.ModelTurnCompleted) -> StepState:
+    answer = Message(Role.ASSISTANT, event.text, tool_calls=event.tool_calls, raw=event.raw)
+    messages = (*conversation(state), answer)
+    state = replace(state, turn=event.turn, messages=messages, usage=state.usage + event.usage)
+    agent = plan.agents[ROOT if frame.flow == AGENT_FLOW else flow_of(plan, frame).step(state.executes).ref]
+    if not needs_tools(agent, event.tool_calls):
+        return replace(state, phase=StepPhase.SETTLED, output_text=event.text, calls=())
+    calls = tuple(CallState(call, state.call_count + place) for place, call in enumerate(event.tool_calls, 1))
+    return replace(state, phase=StepPhase.READY, uncertain=False, calls=calls, call_count=state.call_count + len(calls))
+
+
+def _call(state: StepState, call_id: str, phase: CallPhase, output: str = "") -> StepState:
+    if all(call.call.id != call_id for call in state.calls):
+        raise KeyError(f"{state.key} {call_id}")
+    calls = tuple(
+        replace(call, phase=phase, output=output, uncertain=False) if call.call.id == call_id else call
+        for call in state.calls
+    )
+    return replace(state, calls=calls)

@@ -1,0 +1,227 @@
+"""Driving one run under a lease: decide, journal, perform, and again, until the run ends or rests.
+
+No effect begins before its `started` is durable; and the outcomes of a step go into the same transaction as the
+`started` of what follows it. Everything that this process appends to the run under its lease goes through here, so
+parallel branches do not conflict with each other.
+"""
+
+import asyncio
+import logging
+from dataclasses import dataclass
+from enum import StrEnum
+
+from kneo_serv.engine import (
+    CallFunction,
+    CallTool,
+    Effect,
+    JournalFault,
+    RunAgentTurn,
+    Wait,
+    begin,
+    decide,
+    posture,
+)
+from kneo_serv.engine.begin import IdSource
+from kneo_serv.model import event as ev
+from kneo_serv.model.clock import Clock
+from kneo_serv.model.ids import Owner, RunId
+from kneo_serv.model.run import Phase
+from kneo_serv.platform.draft import Draft
+from kneo_serv.platform.journal import RunJournal
+from kneo_serv.platform.options import PlatformOptions
+from kneo_serv.platform.outcome import Outcome, event_of
+from kneo_serv.platform.performer import Performer
+from kneo_serv.store.contract import Appended, Refusal
+
+log = logging.getLogger("kneo_serv.platform")
+
+_EFFECTS = (CallFunction, RunAgentTurn, CallTool)
+
+
+class DriveEnd(StrEnum):
+    """How a drive ended."""
+
+    REST = "rest"
+    """The run waits for people or a timer; the lease was given back with the last append."""
+    ENDED = "ended"
+    """The run has a terminal status."""
+    LOST = "lost"
+    """The lease was lost: another worker goes on."""
+    STOPPED = "stopped"
+    """The platform shuts down; the lease is to be given back."""
+
+
+@dataclass(slots=True)
+class Lease:
+    """The right to drive a run. `valid_until` is on the monotonic clock; renewals move it."""
+
+    run_id: RunId
+    owner: Owner
+    fence: int
+    valid_until: float
+    lost: bool = False
+
+
+class Driver:
+    """One leg of one run."""
+
+    def __init__(
+        self,
+        journal: RunJournal,
+        lease: Lease,
+        reason: ev.LegReason,
+        *,
+        performer: Performer,
+        clock: Clock,
+        ids: IdSource,
+        options: PlatformOptions,
+    ) -> None:
+        self._journal = journal
+        self._lease = lease
+        self._reason = reason
+        self._performer = performer
+        self._clock = clock
+        self._ids = ids
+        self._options = options
+        self._tasks: set[asyncio.Task[Outcome]] = set()
+        self._wakened = asyncio.Event()
+        self._stale = False
+        self._stopping = False
+
+    @property
+    def journal(self) -> RunJournal:
+        """The journal of the run that is driven."""
+        return self._journal
+
+    def nudge(self) -> None:
+        """Something was appended to the run by others: look at it before anything else begins."""
+        self._stale = True
+        self._wakened.set()
+
+    def lose(self) -> None:
+        """The lease is gone: stop, and write nothing more."""
+        self._lease.lost = True
+        self._wakened.set()
+
+    def stop(self) -> None:
+        """Begin nothing more; come to an end as soon as what is in flight has."""
+        self._stopping = True
+        self._wakened.set()
+
+    async def drive(self) -> DriveEnd:
+        """Takes the run as far as it goes without people.
+
+        Raises:
+            JournalFault, CodecError, KeyError: the run cannot be folded or decided; it should be parked.
+            StoreError: the store cannot keep what happened; the lease runs out by itself.
+        """
+        try:
+            return await self._drive()
+        finally:
+            await self._settle()
+
+    async def _drive(self) -> DriveEnd:
+        leading: list[ev.Event] = [ev.LegStarted(self._lease.owner, self._lease.fence, self._reason)]
+        outcomes: list[Outcome] = []
+        while True:
+            if self._lease.lost:
+                return DriveEnd.LOST
+            if self._stale:
+                self._stale = False
+                await self._journal.catch_up()
+            if self._journal.run.status.is_terminal:
+                return DriveEnd.ENDED
+            if self._stopping and not self._tasks and not outcomes:
+                return DriveEnd.STOPPED
+            draft, effects = self._next(leading, outcomes)
+            if draft.events:
+                release = self._rests(draft, effects)
+                result = await self._journal.append(
+                    draft, owner=self._lease.owner, fence=self._lease.fence, release=release
+                )
+                if not isinstance(result, Appended):
+                    if result.reason in (Refusal.FENCE, Refusal.MISSING):
+                        return DriveEnd.LOST
+                    # Only what really happened is kept; what was about to begin is decided anew.
+                    self._stale = True
+                    continue
+                leading, outcomes = [], []
+                if draft.run.status.is_terminal:
+                    return DriveEnd.ENDED
+                if release:
+                    return DriveEnd.REST
+                self._launch(effects)
+            elif not self._tasks and posture(draft.run).phase is Phase.RUNNABLE and not self._stopping:
+                raise JournalFault(f"run {draft.run.id} is neither at work nor at rest after event {draft.run.seq}")
+            elif self._rests(draft, effects):
+                return DriveEnd.STOPPED
+            if self._stopping and not self._tasks:
+                return DriveEnd.STOPPED
+            outcomes = await self._wait(draft)
+
+    def _next(self, leading: list[ev.Event], outcomes: list[Outcome]) -> tuple[Draft, list[Effect]]:
+        now = self._clock.now()
+        draft = self._journal.draft(now)
+        plan = draft.plan
+        for event in leading:
+            draft.add(event)
+        for outcome in outcomes:
+            draft.add(event_of(plan, draft.run, outcome, now=now))
+        effects: list[Effect] = []
+        deadline = draft.run.deadline_at
+        if deadline is not None and now > deadline:
+            draft.add(ev.RunTimedOut(draft.run.timeout_seconds, deadline, posture(draft.run).status.value))
+            return draft, []
+        if self._stopping:
+            return draft, []
+        while commands := [command for command in decide(plan, draft.run, now) if not isinstance(command, Wait)]:
+            for command in commands:
+                for event in begin(plan, draft.run, command, now=now, ids=self._ids):
+                    draft.add(event)
+                if isinstance(command, _EFFECTS):
+                    effects.append(command)
+        return draft, effects
+
+    def _rests(self, draft: Draft, effects: list[Effect]) -> bool:
+        """Whether nothing is left to do for this leg, so that the lease goes back with this append."""
+        if effects or self._tasks or draft.run.status.is_terminal:
+            return False
+        stand = posture(draft.run)
+        if stand.phase is Phase.WAITING_TIMER and stand.retry_at is not None:
+            return stand.retry_at - self._clock.now() > self._options.short_wait_seconds
+        return stand.phase is Phase.WAITING_HUMAN
+
+    def _launch(self, effects: list[Effect]) -> None:
+        if self._clock.monotonic() >= self._lease.valid_until:
+            # Somebody else may have the run by now; what was journaled as begun counts as interrupted there.
+            self.lose()
+            return
+        journal, fence = self._journal, self._lease.fence
+        for effect in effects:
+            task = asyncio.create_task(self._performer.perform(journal.plan, journal.run.id, fence, effect))
+            task.add_done_callback(lambda _: self._wakened.set())
+            self._tasks.add(task)
+
+    async def _wait(self, draft: Draft) -> list[Outcome]:
+        """Waits until something ended, was appended by others, or is due; gives the outcomes."""
+        due = [moment for moment in (draft.run.deadline_at, posture(draft.run).retry_at) if moment is not None]
+        timeout = max(0.0, min(due) - self._clock.now()) + 0.001 if due else None
+        try:
+            async with asyncio.timeout(timeout):
+                await self._wakened.wait()
+        except TimeoutError:
+            pass  # something is due: the caller looks what
+        self._wakened.clear()
+        done = [task for task in self._tasks if task.done()]
+        self._tasks.difference_update(done)
+        return [task.result() for task in done]
+
+    async def _settle(self) -> None:
+        """Cancels what is still in flight and gives it a grace."""
+        for task in self._tasks:
+            task.cancel()
+        if self._tasks:
+            _, hanging = await asyncio.wait(self._tasks, timeout=self._options.grace_seconds)
+            if hanging:
+                log.warning("%d calls of run %s did not end when cancelled", len(hanging), self._journal.run.id)
+        self._tasks.clear()

@@ -1,0 +1,237 @@
+"""The journal of one run: the only place where history is written.
+
+Events are numbered, folded, redacted and appended here, together with everything that they imply: the projection, the
+tasks of people, timers and audit. There is no other way to change a run.
+"""
+
+import json
+from collections.abc import Callable, Sequence
+
+from kneo_serv.engine import Posture, evolve, posture
+from kneo_serv.errors import NotFoundError, StoreError
+from kneo_serv.model import event as ev
+from kneo_serv.model.clock import Clock
+from kneo_serv.model.codec import decode, encode
+from kneo_serv.model.ids import Owner, PlanHash, RunId
+from kneo_serv.model.plan import Plan
+from kneo_serv.model.run import Run
+from kneo_serv.observe import redact_data, redact_text
+from kneo_serv.platform.auditing import AuditIds, audit_of
+from kneo_serv.platform.draft import Draft
+from kneo_serv.platform.tasks import tasks_closed, tasks_escalated, tasks_opened, timers_of
+from kneo_serv.store.contract import Append, Appended, EventRow, Projection, Refused, Store
+
+_SNAPSHOT_BYTES = 65_536
+
+type Listener = Callable[[Sequence[ev.Recorded]], None]
+"""Is told the public form of events once they are durable, on the platform's loop."""
+
+
+def event_row(recorded: ev.Recorded) -> EventRow:
+    """An event as it is kept, with its redacted form beside it where that differs."""
+    payload = ev.event_payload(recorded.event)
+    public = redact_data(payload)
+    return EventRow(
+        recorded.seq,
+        recorded.event.KIND,
+        recorded.at,
+        json.dumps(payload, ensure_ascii=False, separators=(",", ":")),
+        None if public == payload else json.dumps(public, ensure_ascii=False, separators=(",", ":")),
+    )
+
+
+def private(row: EventRow) -> ev.Recorded:
+    """The event exactly as it happened."""
+    return ev.Recorded(row.seq, row.at, ev.read_event(row.kind, json.loads(row.payload)))
+
+
+def public(row: EventRow) -> ev.Recorded:
+    """The event without secrets."""
+    return ev.Recorded(row.seq, row.at, ev.read_event(row.kind, json.loads(row.public or row.payload)))
+
+
+def plan_text(plan: Plan) -> str:
+    """A plan as it is kept."""
+    return json.dumps(encode(plan), ensure_ascii=False, separators=(",", ":"))
+
+
+def public_text(text: str | None) -> str | None:
+    """The text without secrets; None where it holds none."""
+    if text is None:
+        return None
+    clean = redact_text(text)
+    return None if clean == text else clean
+
+
+class Journal:
+    """Access to the journals of all runs in one store."""
+
+    def __init__(self, store: Store, *, clock: Clock, ids: AuditIds) -> None:
+        self._store = store
+        self._clock = clock
+        self._ids = ids
+        self._plans: dict[str, Plan] = {}
+        self._listeners: dict[RunId, list[Listener]] = {}
+        self._appended: list[Callable[[Append], None]] = []
+
+    async def open(self, run_id: RunId) -> "RunJournal":
+        """The journal of one run, folded to its present end.
+
+        Raises:
+            NotFoundError: there is no such run.
+            CodecError, JournalFault: its history cannot be read or folded.
+        """
+        record = await self._store.get_run(run_id)
+        if record is None:
+            raise NotFoundError("run", run_id)
+        plan = await self._plan(record.plan_hash)
+        snapshot = await self._store.snapshot(run_id)
+        run = decode(Run, json.loads(snapshot.state)) if snapshot is not None else Run(run_id)
+        opened = RunJournal(self._store, plan, run, self)
+        await opened.catch_up()
+        return opened
+
+    def begin(self, plan: Plan, run_id: RunId, created: ev.RunCreated) -> "RunJournal":
+        """The journal of a run that is about to be created; its first event is not stored yet."""
+        self._keep(plan)
+        run = evolve(plan, Run(run_id), ev.Recorded(1, self._clock.now(), created))
+        return RunJournal(self._store, plan, run, self)
+
+    def listen(self, run_id: RunId, listener: Listener) -> Callable[[], None]:
+        """Calls `listener` for every later append to this run by this process; returns what ends that."""
+        self._listeners.setdefault(run_id, []).append(listener)
+
+        def stop() -> None:
+            listeners = self._listeners.get(run_id, [])
+            if listener in listeners:
+                listeners.remove(listener)
+            if not listeners:
+                self._listeners.pop(run_id, None)
+
+        return stop
+
+    def on_append(self, hook: Callable[[Append], None]) -> None:
+        """Calls `hook` after every durable append of this process."""
+        self._appended.append(hook)
+
+    def announce(self, append: Append) -> None:
+        """Tells hooks and listeners of a durable append."""
+        for hook in self._appended:
+            hook(append)
+        listeners = self._listeners.get(append.run_id)
+        if listeners:
+            events = [public(row) for row in append.events]
+            for listener in list(listeners):
+                listener(events)
+
+    @property
+    def ids(self) -> AuditIds:
+        """Where ids of audit events come from."""
+        return self._ids
+
+    async def _plan(self, plan_hash: PlanHash) -> Plan:
+        plan = self._plans.get(plan_hash)
+        if plan is None:
+            text = await self._store.get_plan(plan_hash)
+            if text is None:
+                raise StoreError(f"The plan {plan_hash} of the run is missing from the store.")
+            plan = decode(Plan, json.loads(text))
+            self._keep(plan)
+        return plan
+
+    def _keep(self, plan: Plan) -> None:
+        while len(self._plans) >= 256:
+            self._plans.pop(next(iter(self._plans)))
+        self._plans[plan.hash] = plan
+
+
+class RunJournal:
+    """One run: its plan, its present state, and the way to add to it."""
+
+    def __init__(self, store: Store, plan: Plan, run: Run, journal: Journal) -> None:
+        self._store = store
+        self._journal = journal
+        self._unsaved = 0
+        self._snapshot_size = 0
+        self.plan = plan
+        self.run = run
+
+    async def catch_up(self) -> None:
+        """Folds what others have appended since."""
+        for row in await self._store.events(self.run.id, after=self.run.seq):
+            self._unsaved += len(row.payload)
+            self.run = evolve(self.plan, self.run, private(row))
+
+    def draft(self, now: float) -> Draft:
+        """An empty draft on the present state; `now` becomes the time of its events unless that would go back."""
+        return Draft(self.plan, self.run, now)
+
+    async def append(
+        self,
+        draft: Draft,
+        *,
+        owner: Owner | None = None,
+        fence: int | None = None,
+        release: bool = False,
+        revive: bool = False,
+    ) -> Appended | Refused:
+        """Makes the draft durable, all or nothing; on success it is the present state.
+
+        With `owner` and `fence` under the lease, else by compare-and-set alone.
+        """
+        rows = tuple(event_row(recorded) for recorded in draft.events)
+        stand = posture(draft.run)
+        weight = self._unsaved + sum(len(row.payload) for row in rows)
+        snapshot = None
+        if weight > max(_SNAPSHOT_BYTES, self._snapshot_size):
+            snapshot = json.dumps(encode(draft.run), ensure_ascii=False, separators=(",", ":"))
+        timers, cleared = timers_of(draft.events, draft.run, stand)
+        append = Append(
+            run_id=draft.run.id,
+            expected_seq=draft.run.seq - len(rows),
+            events=rows,
+            projection=_projection(draft, stand),
+            fence=fence,
+            owner=owner,
+            opened=tasks_opened(draft.plan, draft.events, draft.runs),
+            closed=tasks_closed(draft.events),
+            escalated=tasks_escalated(draft.events),
+            timers=timers,
+            cleared=cleared,
+            audit=audit_of(draft, stand, self._journal.ids),
+            snapshot=snapshot,
+            release=release,
+            revive=revive,
+            progress=any(not isinstance(recorded.event, _NO_PROGRESS) for recorded in draft.events),
+        )
+        result = await self._store.append(append)
+        if isinstance(result, Appended):
+            self.run = draft.run
+            self._unsaved = 0 if snapshot is not None else weight
+            self._snapshot_size = len(snapshot) if snapshot is not None else self._snapshot_size
+            self._journal.announce(append)
+        return result
+
+
+_NO_PROGRESS = (ev.LegStarted, ev.StepStarted, ev.ModelTurnStarted, ev.ToolCallStarted)
+"""Events that say that something was begun, not that anything came of it."""
+
+
+def _projection(draft: Draft, stand: Posture) -> Projection:
+    run = draft.run
+    return Projection(
+        status=stand.status,
+        phase=stand.phase,
+        updated_at=run.at,
+        output_text=run.output_text,
+        public_output_text=public_text(run.output_text),
+        current_step_id=stand.step_id,
+        current_step_index=stand.step_index,
+        continuation_id=stand.continuation_id,
+        error_type=run.error_type,
+        error_message=run.error_message and redact_text(run.error_message),
+        started_at=run.started_at,
+        completed_at=run.at if run.status.is_terminal else None,
+        input_tokens=run.usage.input_tokens,
+        output_tokens=run.usage.output_tokens,
+    )

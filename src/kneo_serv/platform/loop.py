@@ -1,0 +1,62 @@
+"""A loop on a thread of its own, and the hop to it from everywhere else."""
+
+import asyncio
+import contextlib
+import threading
+from collections.abc import Coroutine
+from typing import Any
+
+from kneo_serv.errors import LoopMisuseError, PlatformClosedError
+
+
+class LoopThread:
+    """An event loop on a daemon thread: a script that forgets to shut down still exits."""
+
+    def __init__(self, name: str = "kneo-platform") -> None:
+        self._loop = asyncio.new_event_loop()
+        self._closed = False
+        self._thread = threading.Thread(target=self._run, name=name, daemon=True)
+        self._thread.start()
+
+    def call[T](self, coroutine: Coroutine[Any, Any, T], *, timeout: float | None = None) -> T:
+        """Runs the coroutine on the loop and blocks until its result is there.
+
+        Raises:
+            LoopMisuseError: the caller is on this very loop, where waiting could never end.
+            PlatformClosedError: the loop is closed.
+        """
+        if threading.current_thread() is self._thread:
+            coroutine.close()
+            raise LoopMisuseError(
+                "A blocking call of the platform was made on the platform's own loop (from an async tool or function). "
+                "Make it from a synchronous function, or from a thread of your own."
+            )
+        if self._closed:
+            coroutine.close()
+            raise PlatformClosedError("The platform was shut down; make a new PlatformManager.")
+        future = asyncio.run_coroutine_threadsafe(coroutine, self._loop)
+        try:
+            return future.result(timeout)
+        except KeyboardInterrupt:
+            future.cancel()
+            raise
+
+    def close(self, timeout: float = 5.0) -> None:
+        """Stops the loop and its thread. Idempotent."""
+        if self._closed:
+            return
+        self._closed = True
+        self._loop.call_soon_threadsafe(self._loop.stop)
+        self._thread.join(timeout)
+
+    def _run(self) -> None:
+        asyncio.set_event_loop(self._loop)
+        try:
+            self._loop.run_forever()
+        finally:
+            tasks = asyncio.all_tasks(self._loop)
+            for task in tasks:
+                task.cancel()
+            with contextlib.suppress(RuntimeError):
+                self._loop.run_until_complete(asyncio.gather(*tasks, return_exceptions=True))
+            self._loop.close()

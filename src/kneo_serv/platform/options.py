@@ -1,0 +1,39 @@
+"""How a platform behaves; read from the environment by `kneo_serv.settings`."""
+
+from dataclasses import dataclass
+
+
+@dataclass(frozen=True, slots=True)
+class PlatformOptions:
+    """Numbers and switches of one platform. Times in seconds."""
+
+    worker_concurrency: int = 4
+    """Runs that the workers of this process execute at once."""
+    lease_seconds: float = 30.0
+    """How long a lease lasts; it is renewed after a third of that."""
+    idle_poll_seconds: float = 1.0
+    """How often an idle worker looks for runs that nobody announced."""
+    max_takeovers: int = 5
+    """Takeovers without progress after which a run is a dead letter; 0 means never."""
+    max_queue_depth: int = 0
+    """Runnable runs above which no more are taken in; 0 means no limit."""
+    shutdown_timeout_seconds: float = 30.0
+    """How long a shutdown waits for the runs in hand."""
+    patience_seconds: float = 110.0
+    """How long a synchronous caller waits."""
+    timekeeper: bool = True
+    """Whether timers fire by themselves once the worker is started."""
+    retry_on_timeout: bool = False
+    """Whether an attempt that ran into its time limit is retried."""
+    handler_threads: int = 32
+    """Synchronous functions and tools that run at once."""
+    max_abandoned: int = 16
+    """Timed-out synchronous calls still running, at which no more are started."""
+    trace_max_events: int = 10_000
+    """Trace events that one answer holds; 0 means none."""
+    watch_seconds: float = 0.2
+    """How often a running or waited-for run is compared with what other processes wrote."""
+    short_wait_seconds: float = 5.0
+    """A retry that is due within this time is waited for under the lease."""
+    grace_seconds: float = 2.0
+    """How long a cancelled attempt may take to come to its end."""

@@ -1,0 +1,108 @@
+"""What came of an effect, and the event that it becomes."""
+
+from dataclasses import dataclass
+from typing import assert_never
+
+from kneo_serv.engine import Failure, failed_step, find
+from kneo_serv.model import event as ev
+from kneo_serv.model.ids import StepKey
+from kneo_serv.model.message import Turn
+from kneo_serv.model.plan import Plan
+from kneo_serv.model.run import CallPhase, Run, StepPhase
+
+
+@dataclass(frozen=True, slots=True)
+class Returned:
+    """A function returned."""
+
+    key: StepKey
+    step_id: str
+    attempt: int
+    text: str
+
+
+@dataclass(frozen=True, slots=True)
+class Lost:
+    """An attempt came to nothing."""
+
+    step_id: str
+    attempt: int
+    failure: Failure
+
+    @property
+    def key(self) -> StepKey:
+        """Of the step."""
+        return self.failure.key
+
+
+@dataclass(frozen=True, slots=True)
+class Spoken:
+    """A model answered."""
+
+    key: StepKey
+    step_id: str
+    attempt: int
+    number: int
+    turn: Turn
+
+
+@dataclass(frozen=True, slots=True)
+class ToolAnswered:
+    """A tool call ended, one way or the other."""
+
+    key: StepKey
+    step_id: str
+    attempt: int
+    call_id: str
+    event: ev.ToolCallCompleted | ev.ToolCallFailed | ev.ToolPolicyDenied
+
+
+type Outcome = Returned | Lost | Spoken | ToolAnswered
+
+
+def event_of(plan: Plan, run: Run, outcome: Outcome, *, now: float) -> ev.Event:
+    """The event that an outcome becomes; a LateOutcome when the run has no more use for it."""
+    if not _is_awaited(run, outcome):
+        return late(outcome)
+    match outcome:
+        case Returned(key, step_id, _, text):
+            state = find(run.frame, key)
+            return ev.StepCompleted(key, step_id, text, state.index if state is not None else None)
+        case Lost(_, _, failure):
+            return failed_step(plan, run, failure, now=now)
+        case Spoken(key, step_id, _, number, turn):
+            return ev.ModelTurnCompleted(
+                key, step_id, number, turn.text, turn.tool_calls, turn.usage, turn.model_name, turn.raw
+            )
+        case ToolAnswered():
+            return outcome.event
+        case _:
+            assert_never(outcome)
+
+
+def late(outcome: Outcome) -> ev.LateOutcome:
+    """The outcome as a fact that changes nothing."""
+    match outcome:
+        case Returned(key, step_id, _, text):
+            return ev.LateOutcome(key, step_id, ev.StepCompleted.KIND, text)
+        case Lost(step_id, _, failure):
+            return ev.LateOutcome(
+                failure.key, step_id, ev.StepFailed.KIND, error_type=failure.error_type, message=failure.message
+            )
+        case Spoken(key, step_id, _, _, turn):
+            return ev.LateOutcome(key, step_id, ev.ModelTurnCompleted.KIND, turn.text)
+        case ToolAnswered(key, step_id, _, _, event):
+            return ev.LateOutcome(key, step_id, event.KIND)
+        case _:
+            assert_never(outcome)
+
+
+def _is_awaited(run: Run, outcome: Outcome) -> bool:
+    if run.status.is_terminal:
+        return False
+    state = find(run.frame, outcome.key)
+    if state is None or state.attempt != outcome.attempt:
+        return False
+    if isinstance(outcome, ToolAnswered):
+        return any(call.call.id == outcome.call_id and call.phase is CallPhase.RUNNING for call in state.calls)
+    return state.phase is StepPhase.RUNNING

@@ -1,0 +1,499 @@
+"""The platform: the use cases, in asynchronous form, on a loop of its own."""
+
+import asyncio
+import logging
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field, replace
+from typing import Any
+
+from kneo_serv.dispatch import EmbeddedDispatcher
+from kneo_serv.errors import (
+    NotFoundError,
+    QueueFullError,
+    RunStateConflictError,
+    StoreError,
+)
+from kneo_serv.model import event as ev
+from kneo_serv.model.clock import Clock
+from kneo_serv.model.ids import ContinuationId, RunId
+from kneo_serv.model.plan import Plan
+from kneo_serv.model.run import PAUSED, Phase, RunError, RunRecord, RunResult, RunStatus
+from kneo_serv.model.task import HumanResponse
+from kneo_serv.platform import views
+from kneo_serv.platform.auditing import audit_event
+from kneo_serv.platform.chance import RandomIds, SystemClock
+from kneo_serv.platform.driver import DriveEnd, Driver
+from kneo_serv.platform.humans import Humans
+from kneo_serv.platform.journal import Journal, Listener, event_row, plan_text, public, public_text
+from kneo_serv.platform.leases import LeaseKeeper
+from kneo_serv.platform.options import PlatformOptions
+from kneo_serv.platform.outside import Outside, OutsideRefused
+from kneo_serv.platform.performer import Performer, Runtimes
+from kneo_serv.platform.projection import TaskFiles, TaskFolder
+from kneo_serv.platform.timekeeper import Timekeeper
+from kneo_serv.platform.watch import Watch
+from kneo_serv.store.contract import Append, Claim, NewRun, Store, Timer, TimerKind
+from kneo_serv.tools import HandlerPool, ToolRegistry
+
+log = logging.getLogger("kneo_serv.platform")
+
+
+@dataclass(frozen=True, slots=True)
+class Submission:
+    """What somebody wants to have run. `target` is `agent` or `workflow`; times in seconds."""
+
+    plan: Plan
+    input_text: str
+    target: str = "workflow"
+    environment: str | None = None
+    timeout_seconds: float | None = None
+    session_id: str | None = None
+    tags: tuple[str, ...] = ()
+    metadata: dict[str, Any] = field(default_factory=dict)
+    """What was asked for (spec path, overlays, ...) and the caller's own metadata."""
+    actor: str | None = None
+
+
+class Platform:
+    """Everything that can be done with runs. Lives on one loop; create, use and close it there."""
+
+    def __init__(
+        self,
+        *,
+        store: Store,
+        tools: ToolRegistry,
+        runtimes: Runtimes,
+        options: PlatformOptions | None = None,
+        folder: TaskFolder | None = None,
+        clock: Clock | None = None,
+        ids: RandomIds | None = None,
+    ) -> None:
+        self.store = store
+        self.options = options or PlatformOptions()
+        self._clock = clock or SystemClock()
+        self._ids = ids or RandomIds()
+        self._owner = store.new_owner()
+        self._pool = HandlerPool(size=self.options.handler_threads, max_abandoned=self.options.max_abandoned)
+        self._performer = Performer(tools=tools, runtimes=runtimes, pool=self._pool, options=self.options)
+        self._journal = Journal(store, clock=self._clock, ids=self._ids)
+        self._watch = Watch(store, interval=self.options.watch_seconds)
+        self._keeper = LeaseKeeper(store, owner=self._owner, seconds=self.options.lease_seconds, clock=self._clock)
+        self._outside = Outside(self._journal, clock=self._clock)
+        self._humans = Humans(store, self._outside)
+        self._files = TaskFiles(store, folder) if folder is not None else None
+        self._dispatcher = EmbeddedDispatcher[Claim](
+            claim=self._claim,
+            execute=self._drive,
+            concurrency=self.options.worker_concurrency,
+            poll_seconds=self.options.idle_poll_seconds,
+        )
+        self._timekeeper = Timekeeper(store, fire=self.fire)
+        self._drivers: dict[RunId, Driver] = {}
+        self._drives: set[asyncio.Task[None]] = set()
+        self._journal.on_append(self._appended)
+
+    # --- life -------------------------------------------------------------------------------------------------------
+
+    async def open(self) -> None:
+        """Opens the store."""
+        await self.store.open()
+        if self._files is not None:
+            await self._files.tidy()
+
+    def start_worker(self) -> None:
+        """Begins to execute runnable runs and to fire timers. Idempotent."""
+        self._dispatcher.start()
+        if self.options.timekeeper:
+            self._timekeeper.start()
+
+    async def close(self, *, timeout: float) -> bool:
+        """Drains for up to `timeout` seconds, then gives all leases back; whether every run in hand came to a rest."""
+        await self._timekeeper.stop()
+        for driver in self._drivers.values():
+            driver.stop()
+        drained = await self._dispatcher.stop(timeout)
+        if self._drives:
+            _, hanging = await asyncio.wait(self._drives, timeout=timeout)
+            for task in hanging:
+                task.cancel()
+            await asyncio.gather(*hanging, return_exceptions=True)
+            drained = drained and not hanging
+        await self._keeper.close()
+        await self._watch.close()
+        await self._performer.close()
+        self._pool.close()
+        if self._files is not None:
+            await self._files.settle()
+        await self.store.close()
+        return drained
+
+    @property
+    def abandoned_calls(self) -> int:
+        """Synchronous calls that timed out and still run."""
+        return self._pool.abandoned
+
+    @property
+    def in_hand(self) -> int:
+        """Runs that this process executes now."""
+        return len(self._drivers)
+
+    # --- runs -------------------------------------------------------------------------------------------------------
+
+    async def start(self, submission: Submission, *, hold: bool = False) -> RunRecord:
+        """Takes a run in: durable when it returns. With `hold` it is leased to this process at once.
+
+        Raises:
+            QueueFullError: no more runs are taken in; nothing was stored.
+        """
+        limit = self.options.max_queue_depth
+        if limit and len(waiting := await self.store.runnable(limit=limit + 1)) >= limit:
+            raise QueueFullError(depth=len(waiting), limit=limit)
+        now = await self.store.now()
+        run_id = self._ids.run(now)
+        created = _created(submission, now)
+        self._journal.begin(submission.plan, run_id, created)
+        record = _record(submission, created, run_id, now)
+        metadata = {
+            "target": submission.target,
+            "environment": submission.environment,
+            "session_id": submission.session_id,
+            "timeout_seconds": submission.timeout_seconds,
+            "spec_path": submission.metadata.get("spec_path"),
+            "inline_spec": submission.metadata.get("spec_path") is None,
+            "metadata": submission.metadata.get("caller_metadata", {}),
+        }
+        timers = (
+            (Timer(run_id, TimerKind.RUN_DEADLINE, "", created.deadline_at),) if created.deadline_at is not None else ()
+        )
+        await self.store.create(
+            NewRun(
+                replace(record, lease_owner=self._owner) if hold else record,
+                plan_text(submission.plan),
+                (event_row(ev.Recorded(1, now, created)),),
+                timers,
+                (audit_event(self._ids, "run.created", now, run_id, None, submission.actor, metadata),),
+                self.options.lease_seconds,
+            )
+        )
+        if hold:
+            self._execute(Claim(run_id, 1))
+        else:
+            self._dispatcher.submit()
+        return record
+
+    async def run_to_rest(self, run_id: RunId, *, patience: float | None) -> RunRecord:
+        """Executes the run here, or waits while others do, until it rests or ends or `patience` seconds are over.
+
+        The end of patience changes nothing about the run. None means for ever.
+
+        Raises:
+            NotFoundError: there is no such run.
+        """
+        ends = None if patience is None else self._clock.monotonic() + patience
+        while True:
+            record = await self.record(run_id)
+            left = None if ends is None else ends - self._clock.monotonic()
+            if record.phase in (Phase.WAITING_HUMAN, Phase.ENDED, Phase.PARKED) or (left is not None and left <= 0):
+                return record
+            if run_id not in self._drivers:
+                if record.phase is Phase.WAITING_TIMER:
+                    await self._fire_due(run_id)
+                for claim in await self._claim_one(run_id):
+                    self._execute(claim)
+            # Another process may hold the lease and die: so one looks again from time to time.
+            pause = 1.0 if run_id not in self._drivers else self.options.lease_seconds
+            await self._watch.growth(run_id, timeout=pause if left is None else min(pause, left))
+
+    async def result(self, run_id: RunId) -> RunResult:
+        """What a caller gets of the run as it stands."""
+        record = await self.record(run_id)
+        if self._files is not None:
+            await self._files.settle()
+        error = None
+        if record.error_type is not None and record.status.is_terminal:
+            error = RunError(record.error_type, record.error_message or "")
+        elif record.phase is Phase.PARKED:
+            error = RunError("run_parked", record.fault or "")
+        metadata: dict[str, Any] = {}
+        continuation = None
+        if record.status is RunStatus.BLOCKED:
+            tasks = await self.store.list_tasks(run_id=run_id)
+            if tasks:
+                continuation = tasks[0].continuation_id
+                metadata.update(views.pause_metadata(tasks[0]))
+        events = [public(row) for row in await self.store.events(run_id)]
+        metadata["workflow"] = {
+            "name": record.workflow_name,
+            "type": record.workflow_kind,
+            "visited_steps": views.visited_steps(events),
+        }
+        metadata["usage"] = {
+            "input_tokens": record.input_tokens,
+            "output_tokens": record.output_tokens,
+            "total_tokens": record.input_tokens + record.output_tokens,
+        }
+        return RunResult(
+            run_id=run_id,
+            status=PAUSED if record.status is RunStatus.BLOCKED else record.status.value,
+            output_text=record.output_text if record.status is RunStatus.COMPLETED else None,
+            continuation_id=continuation,
+            error=error,
+            metadata=metadata,
+        )
+
+    async def record(self, run_id: RunId) -> RunRecord:
+        """The run's row. Raises NotFoundError."""
+        record = await self.store.get_run(run_id)
+        if record is None:
+            raise NotFoundError("run", run_id)
+        return record
+
+    async def events(self, run_id: RunId) -> list[ev.Recorded]:
+        """The run's history without secrets."""
+        return [public(row) for row in await self.store.events(run_id)]
+
+    async def run_view(self, run_id: RunId) -> dict[str, Any]:
+        """The run as lists show it, without secrets. Raises NotFoundError."""
+        record = await self.record(run_id)
+        tasks = await self.store.list_tasks(run_id=run_id)
+        events = await self.events(run_id)
+        _, dropped = views.trace_events(record, events, limit=0)
+        return views.run_view(
+            record, tasks[0] if tasks else None, visited=views.visited_steps(events), trace_event_count=dropped
+        )
+
+    def submit(self) -> None:
+        """Tells the workers that there may be work."""
+        self._dispatcher.submit()
+
+    def listen(self, run_id: RunId, listener: Listener) -> Callable[[], None]:
+        """Calls `listener` with what this process appends to the run; returns what ends that."""
+        return self._journal.listen(run_id, listener)
+
+    async def cancel(self, run_id: RunId, *, actor: str | None = None) -> RunRecord:
+        """Ends the run early; one that has ended already stays as it is."""
+
+        def make(draft: Any) -> Sequence[ev.Event]:
+            if draft.run.status.is_terminal:
+                return ()
+            return (ev.RunCancelled("Run cancellation requested.", actor),)
+
+        try:
+            await self._outside.append(run_id, make)
+        except OutsideRefused as refused:
+            log.debug("run %s is not cancelled: %s", run_id, refused)
+        self._nudge(run_id)
+        return await self.record(run_id)
+
+    async def continue_run(self, run_id: RunId, *, actor: str | None = None) -> None:
+        """Takes up a failed, parked or orphaned run after its last finished step.
+
+        Raises:
+            RunStateConflictError: it is at work, waits for a person, or has ended otherwise than by failing.
+        """
+        record = await self.record(run_id)
+        now = await self.store.now()
+        leased = record.lease_owner is not None and (record.lease_expires_at or 0.0) > now
+        dead = leased and run_id in await self.store.runnable(limit=1000)
+        at_work = record.phase is Phase.LEASED and leased and not dead
+        if record.status not in (RunStatus.FAILED, RunStatus.RUNNING) or at_work or run_id in self._drivers:
+            raise RunStateConflictError(run_id=run_id, status=record.status.value, operation="continue")
+
+        def make(draft: Any) -> Sequence[ev.Event]:
+            if draft.run.status not in (RunStatus.FAILED, RunStatus.RUNNING):
+                return ()
+            return (ev.RunContinued(actor),)
+
+        try:
+            appended = await self._outside.append(run_id, make, revive=True)
+        except OutsideRefused as refused:
+            status = refused.refused.status or record.status
+            raise RunStateConflictError(run_id=run_id, status=status.value, operation="continue") from None
+        if appended is None:
+            raise RunStateConflictError(run_id=run_id, status=record.status.value, operation="continue")
+        self._dispatcher.submit()
+
+    # --- people -----------------------------------------------------------------------------------------------------
+
+    async def answer(
+        self, continuation_id: ContinuationId, response: HumanResponse, *, actor: str | None = None
+    ) -> RunId:
+        """Journals a person's answer and sees to it that the run goes on; raises as `Humans.answer`."""
+        run_id = await self._humans.answer(continuation_id, response, actor=actor)
+        self._nudge(run_id)
+        self._dispatcher.submit()
+        return run_id
+
+    # --- time -------------------------------------------------------------------------------------------------------
+
+    async def fire(self, timer: Timer) -> bool:
+        """Does what is due; whether there was still something to do."""
+        match timer.kind:
+            case TimerKind.RETRY:
+                done = await self.store.wake(timer.run_id)
+            case TimerKind.HUMAN_DEADLINE:
+                done = await self._humans.expire(ContinuationId(timer.key)) is not None
+            case TimerKind.RUN_DEADLINE:
+                done = await self._time_out(timer.run_id)
+        self._nudge(timer.run_id)
+        self._dispatcher.submit()
+        return done
+
+    async def due(self, kind: TimerKind, *, now: float | None, limit: int) -> Sequence[Timer]:
+        """Timers of one kind that are due."""
+        return await self.store.due_timers(kinds=(kind,), now=now, limit=limit)
+
+    async def _fire_due(self, run_id: RunId) -> None:
+        for timer in await self.due(TimerKind.RETRY, now=None, limit=1000):
+            if timer.run_id == run_id:
+                await self.fire(timer)
+
+    async def _time_out(self, run_id: RunId) -> bool:
+        def make(draft: Any) -> Sequence[ev.Event]:
+            run = draft.run
+            if run.status.is_terminal or run.deadline_at is None:
+                return ()
+            return (ev.RunTimedOut(run.timeout_seconds, run.deadline_at, run.status.value),)
+
+        try:
+            return await self._outside.append(run_id, make) is not None
+        except OutsideRefused:
+            return False
+
+    # --- execution --------------------------------------------------------------------------------------------------
+
+    async def _claim(self, limit: int) -> Sequence[Claim]:
+        return await self.store.claim(self._owner, lease_seconds=self.options.lease_seconds, limit=limit)
+
+    async def _claim_one(self, run_id: RunId) -> Sequence[Claim]:
+        return await self.store.claim(self._owner, lease_seconds=self.options.lease_seconds, run_id=run_id)
+
+    def _execute(self, claim: Claim) -> None:
+        task = asyncio.create_task(self._drive(claim))
+        self._drives.add(task)
+        task.add_done_callback(self._drives.discard)
+
+    async def _drive(self, claim: Claim) -> None:
+        """One leg; every failure is told and none is raised, since nobody waits for this task."""
+        lease = self._keeper.lease(claim.run_id, claim.fence)
+        end = None
+        try:
+            opened = await self._journal.open(claim.run_id)
+            limit = self.options.max_takeovers
+            if limit and claim.takeovers > limit:
+                draft = opened.draft(self._clock.now())
+                message = f"{claim.takeovers} workers were lost with this run without progress; the limit is {limit}."
+                draft.add(ev.RunFailed("dead_letter", message))
+                await opened.append(draft, owner=self._owner, fence=claim.fence)
+                return
+            reason = await self._reason(claim, opened.run.legs, opened.run.seq)
+            driver = Driver(
+                opened,
+                lease,
+                reason,
+                performer=self._performer,
+                clock=self._clock,
+                ids=self._ids,
+                options=self.options,
+            )
+            self._drivers[claim.run_id] = driver
+            self._keeper.keep(lease, driver)
+            self._watch.follow(claim.run_id, opened.run.seq, driver.nudge)
+            end = await driver.drive()
+        except StoreError as error:
+            log.error("run %s cannot be kept, its lease runs out: %s", claim.run_id, error)
+        except (ValueError, KeyError, TypeError, AttributeError) as fault:
+            log.exception("run %s cannot be decided and is put aside", claim.run_id)
+            await self._park(claim, fault)
+        finally:
+            self._drivers.pop(claim.run_id, None)
+            self._keeper.drop(claim.run_id)
+            self._watch.unfollow(claim.run_id)
+        if end is DriveEnd.STOPPED:
+            await self._give_back(claim)
+        elif end is DriveEnd.LOST:
+            log.warning("the lease of run %s went to another worker", claim.run_id)
+        self._watch.appended(claim.run_id, -1)
+
+    async def _reason(self, claim: Claim, legs: int, seq: int) -> ev.LegReason:
+        if claim.takeover:
+            return ev.LegReason.TAKEOVER
+        if legs == 0:
+            return ev.LegReason.START
+        last = await self.store.events(claim.run_id, after=seq - 1)
+        match last[-1].kind if last else None:
+            case ev.HumanAnswered.KIND:
+                return ev.LegReason.RESUME
+            case ev.RunContinued.KIND:
+                return ev.LegReason.CONTINUE
+            case _:
+                return ev.LegReason.TIMER
+
+    async def _park(self, claim: Claim, fault: Exception) -> None:
+        text = f"{type(fault).__name__}: {fault}"
+        try:
+            await self.store.park(claim.run_id, owner=self._owner, fence=claim.fence, fault=text)
+        except StoreError as error:
+            log.error("run %s cannot be put aside: %s", claim.run_id, error)
+
+    async def _give_back(self, claim: Claim) -> None:
+        try:
+            await self.store.release(claim.run_id, owner=self._owner, fence=claim.fence)
+        except StoreError as error:
+            log.error("the lease of run %s cannot be given back and runs out: %s", claim.run_id, error)
+
+    def _nudge(self, run_id: RunId) -> None:
+        driver = self._drivers.get(run_id)
+        if driver is not None:
+            driver.nudge()
+
+    def _appended(self, append: Append) -> None:
+        self._watch.appended(append.run_id, append.events[-1].seq)
+        if self._files is not None:
+            self._files.appended(append)
+
+
+def _created(submission: Submission, now: float) -> ev.RunCreated:
+    flow = submission.plan.root_flow if submission.target == "workflow" else None
+    timeout = submission.timeout_seconds
+    return ev.RunCreated(
+        plan_hash=_hash(submission.plan),
+        target=submission.target,
+        input_text=submission.input_text,
+        agent_name=submission.plan.root_agent.name,
+        workflow_name=flow.name if flow is not None else None,
+        workflow_kind=flow.type.value if flow is not None else None,
+        session_id=submission.session_id,
+        timeout_seconds=timeout,
+        deadline_at=now + timeout if timeout is not None else None,
+        tags=submission.tags,
+        environment=submission.environment,
+        metadata=submission.metadata,
+    )
+
+
+def _hash(plan: Plan) -> Any:
+    return plan.hash
+
+
+def _record(submission: Submission, created: ev.RunCreated, run_id: RunId, now: float) -> RunRecord:
+    return RunRecord(
+        id=run_id,
+        status=RunStatus.RUNNING,
+        phase=Phase.RUNNABLE,
+        seq=1,
+        plan_hash=created.plan_hash,
+        target=created.target,
+        input_text=created.input_text,
+        public_input_text=public_text(created.input_text),
+        created_at=now,
+        updated_at=now,
+        agent_name=created.agent_name,
+        workflow_name=created.workflow_name,
+        workflow_kind=created.workflow_kind,
+        session_id=created.session_id,
+        tags=created.tags,
+        environment=created.environment,
+        deadline_at=created.deadline_at,
+        metadata=created.metadata,
+    )

@@ -1,0 +1,100 @@
+"""Noticing what happens to runs, in this process and in others that use the same store."""
+
+import asyncio
+import logging
+from collections.abc import Callable
+
+from kneo_serv.errors import StoreError
+from kneo_serv.model.ids import RunId
+from kneo_serv.store.contract import Store
+
+log = logging.getLogger("kneo_serv.platform")
+
+
+class Watch:
+    """Tells who waits for a run, or executes it, that its journal has grown.
+
+    Appends of this process are told at once. For those of others the store is asked every `interval` seconds whether
+    anything changed at all, and only while somebody is interested.
+    """
+
+    def __init__(self, store: Store, *, interval: float) -> None:
+        self._store = store
+        self._interval = interval
+        self._seen: dict[RunId, int] = {}
+        self._waiters: dict[RunId, list[asyncio.Event]] = {}
+        self._hooks: dict[RunId, Callable[[], None]] = {}
+        self._task: asyncio.Task[None] | None = None
+
+    def appended(self, run_id: RunId, seq: int) -> None:
+        """An append of this process is durable."""
+        if run_id in self._seen:
+            self._seen[run_id] = max(seq, self._seen[run_id])
+        for event in self._waiters.get(run_id, ()):
+            event.set()
+
+    def follow(self, run_id: RunId, seq: int, hook: Callable[[], None]) -> None:
+        """Calls `hook` when another process appends to this run beyond `seq`."""
+        self._hooks[run_id] = hook
+        self._seen[run_id] = max(seq, self._seen.get(run_id, 0))
+        self._ensure()
+
+    def unfollow(self, run_id: RunId) -> None:
+        """Ends what `follow` began."""
+        self._hooks.pop(run_id, None)
+        if run_id not in self._waiters:
+            self._seen.pop(run_id, None)
+
+    async def growth(self, run_id: RunId, *, timeout: float | None) -> bool:
+        """Waits until the run's journal grows; False when `timeout` seconds pass first."""
+        event = asyncio.Event()
+        self._waiters.setdefault(run_id, []).append(event)
+        self._seen.setdefault(run_id, -1)
+        self._ensure()
+        try:
+            async with asyncio.timeout(timeout):
+                await event.wait()
+        except TimeoutError:
+            return False
+        finally:
+            waiters = self._waiters[run_id]
+            waiters.remove(event)
+            if not waiters:
+                del self._waiters[run_id]
+                if run_id not in self._hooks:
+                    self._seen.pop(run_id, None)
+        return True
+
+    async def close(self) -> None:
+        """Stops asking the store."""
+        if self._task is not None:
+            self._task.cancel()
+            await asyncio.gather(self._task, return_exceptions=True)
+            self._task = None
+
+    def _ensure(self) -> None:
+        if self._task is None or self._task.done():
+            self._task = asyncio.create_task(self._ask())
+
+    async def _ask(self) -> None:
+        known = -1
+        while self._seen:
+            try:
+                version = await self._store.changes()
+                if version != known:
+                    known = version
+                    await self._compare()
+            except StoreError as error:
+                log.warning("cannot look for changes of other processes: %s", error)
+            await asyncio.sleep(self._interval)
+
+    async def _compare(self) -> None:
+        for head in await self._store.heads(list(self._seen)):
+            before = self._seen.get(head.run_id)
+            if before is None or head.seq <= before:
+                continue
+            self._seen[head.run_id] = head.seq
+            if before >= 0 and (hook := self._hooks.get(head.run_id)) is not None:
+                hook()
+            for event in self._waiters.get(head.run_id, ()):
+                event.set()

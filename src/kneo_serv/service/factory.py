@@ -1,0 +1,69 @@
+"""The one place that names concrete backends: everything below asks for what it needs by contract."""
+
+import os
+from pathlib import Path
+
+from kneo_serv.platform import PlatformManager
+from kneo_serv.runtime import RuntimeRegistry
+from kneo_serv.runtime.defaults import default_registry
+from kneo_serv.settings import Settings
+from kneo_serv.spec import SpecCompiler
+from kneo_serv.store.continuations import ContinuationFolder
+from kneo_serv.store.sqlite import SQLiteStore
+from kneo_serv.tools import ToolRegistry, register_example_tools
+
+DEFAULT_STATE_PATH = ".kneo/kneo_runs.sqlite"
+
+
+def create_runtime_registry() -> RuntimeRegistry:
+    """The runtime modes adapter, bridge and native, with the providers that are installed."""
+    settings = Settings.from_env(os.environ)
+    return default_registry(
+        environ=os.environ,
+        provider_timeout=settings.provider_timeout_seconds,
+        provider_retries=settings.provider_retries,
+    )
+
+
+def create_tool_registry(*, include_examples: bool = True) -> ToolRegistry:
+    """A fresh tool registry; with the example tools compress_history, publish_report, summarize and web_search."""
+    registry = ToolRegistry()
+    if include_examples:
+        register_example_tools(registry)
+    return registry
+
+
+def create_persistence_stores(*, state_path: str | Path = DEFAULT_STATE_PATH) -> tuple[SQLiteStore, ContinuationFolder]:
+    """The store of runs in a SQLite file, and the folder beside it that shows open human tasks as readable files.
+
+    Raises:
+        SettingsError: KNEO_SERV_DATABASE_URL asks for a database that this version cannot use.
+    """
+    settings = Settings.from_env(os.environ)
+    path = Path(state_path)
+    return SQLiteStore(path, synchronous=settings.sqlite_synchronous), ContinuationFolder(path.parent / "continuations")
+
+
+def create_local_platform_manager(
+    *, state_path: str | Path = DEFAULT_STATE_PATH, include_example_tools: bool = True
+) -> PlatformManager:
+    """A manager that executes what it is asked for in this process, and nothing else: what the command line uses."""
+    runs, continuations = create_persistence_stores(state_path=state_path)
+    return PlatformManager(
+        compiler=SpecCompiler(
+            runtime_registry=create_runtime_registry(),
+            tool_registry=create_tool_registry(include_examples=include_example_tools),
+        ),
+        run_state_store=runs,
+        continuation_store=continuations,
+        options=Settings.from_env(os.environ).platform_options(),
+    )
+
+
+def create_default_platform_manager(
+    *, state_path: str | Path = DEFAULT_STATE_PATH, include_example_tools: bool = True
+) -> PlatformManager:
+    """A manager whose worker is started: it executes every runnable run of the store, and fires timers."""
+    manager = create_local_platform_manager(state_path=state_path, include_example_tools=include_example_tools)
+    manager.start_worker()
+    return manager
