@@ -79,6 +79,16 @@ def test_every_address_of_a_list_counts() -> None:
     assert hosts_in("https://a.com\nhttps://b.com https://c.com").addressed == ("a.com", "b.com", "c.com")
 
 
+@pytest.mark.parametrize("separator", [",", ", ", ";", "|", " ", "\t"])
+def test_no_separator_of_a_list_hides_a_host(separator: str) -> None:
+    assert {"a.com", "b.com"} <= set(hosts_in(f"https://a.com{separator}https://b.com").addressed)
+    assert {"a.com", "b.com"} <= set(hosts_in(f"See https://a.com{separator}https://b.com").mentioned)
+
+
+def test_a_letter_that_standards_spell_differently_is_not_trusted() -> None:
+    assert hosts_in("https://stra\u00dfe.example").addressed == (UNREADABLE,)
+
+
 def test_a_line_break_inside_a_host_does_not_shorten_it() -> None:
     assert hosts_in("https://good.com\n.evil.com/").addressed == ("good.com.evil.com",)
 
@@ -115,7 +125,16 @@ def test_a_rule_covers_a_host_and_its_subdomains(host: str, rule: str, covered: 
 
 
 @pytest.mark.parametrize(
-    "text", ["a-" * 100_000, "\n" * 200_000 + "https:", "/" * 200_000, "http:/ " * 30_000, "//a@" * 50_000]
+    "text",
+    [
+        "a-" * 100_000,
+        "\n" * 200_000 + "https:",
+        "/" * 200_000,
+        "http:/ " * 30_000,
+        "//a@" * 50_000,
+        "x:\\\\" * 50_000,
+        "https://" * 30_000,
+    ],
 )
 def test_hostile_texts_are_read_in_linear_time(text: str) -> None:
     begin = time.process_time()

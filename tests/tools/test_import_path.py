@@ -39,6 +39,7 @@ def test_a_function_is_found_by_its_dotted_path(package: str) -> None:
     [
         ("{}.handlers.serch", "Did you mean 'search'?"),
         ("{}.handlrs.search", "Did you mean 'handlers'?"),
+        ("{}.handlers.search.run", "has a 'search', but only names at the top level"),
         ("{}.handlers.LIMIT", "it is a int, not a function"),
         ("{}.handlers:search", "Write '{}.handlers.search'."),
         ("{}.broken.search", "imports 'kneo_missing_library', which is not installed"),

@@ -102,6 +102,22 @@ def test_a_call_out_of_time_is_abandoned_counted_and_replaced_until_it_ends() ->
     asyncio.run(main())
 
 
+def test_a_coroutine_that_an_abandoned_call_leaves_behind_is_closed() -> None:
+    gate = Gate()
+
+    def handler() -> Any:
+        gate()
+        return _async_answer("late")
+
+    async def main() -> None:
+        with pytest.raises(StepTimeoutError):
+            await HandlerPool(size=1).run(handler, timeout=0.01)
+        gate.let_go()
+
+    asyncio.run(main())
+    gc.collect()  # a coroutine that was never awaited would warn, and warnings are errors
+
+
 def test_waiting_for_a_thread_does_not_use_up_the_time_of_a_call() -> None:
     async def main() -> None:
         pool = HandlerPool(size=1)

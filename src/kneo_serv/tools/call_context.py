@@ -5,7 +5,7 @@ from contextlib import contextmanager
 from contextvars import ContextVar
 from dataclasses import dataclass
 
-from kneo_serv.errors import NotFoundError
+from kneo_serv.errors import InvalidRequestError
 from kneo_serv.model.ids import RunId, StepKey
 
 
@@ -27,17 +27,13 @@ class CallContext:
     fence: int
 
 
-class NoCurrentCallError(NotFoundError):
-    """`current_call()` was asked outside a call. A LookupError, like an unset context variable."""
-
-    code = "no_current_call"
+class NoCurrentCallError(InvalidRequestError, LookupError):
+    """`current_call()` was asked outside a call; a LookupError, like that of an unset context variable."""
 
     def __init__(self) -> None:
-        super().__init__("call", "current_call()")
-        self.message = (
-            "current_call() knows a call only inside a tool handler or a function that a run executes, and in what it "
-            "calls. A thread that the handler starts must be given the context by hand: "
-            "contextvars.copy_context().run(...)."
+        super().__init__(
+            "current_call() knows a call only inside a tool handler or a function that a run executes. A thread that "
+            "the handler starts itself must be given the context by hand: contextvars.copy_context().run(...)."
         )
 
 

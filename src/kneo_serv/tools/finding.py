@@ -46,6 +46,11 @@ def findings_of(error: Any) -> Iterable[str]:
                         yield f"{where}: {name!r} is missing (needed beside {key!r})"
         case "anyOf" | "oneOf":
             yield f"{where}: {_alternatives(error)}"
+        case None:  # the schema False, which forbids a property by its name
+            names = list(error.absolute_schema_path)[-1:]
+            yield f"{where}: {_short(names[0]) if names else 'a value'} is not allowed"
+        case _ if "propertyNames" in error.absolute_schema_path:
+            yield f"{where}: the name {_short(found)} of an entry: {_expected(error.validator, wanted, found)}"
         case _:
             yield f"{where}: {_expected(str(error.validator), wanted, found)}"
 
@@ -80,10 +85,6 @@ def _expected(keyword: str, wanted: Any, found: Any) -> str:
             return "expected an item of another form among these"
         case "unevaluatedProperties":
             return "expected no other entries than the schema knows"
-        case "None":
-            return "nothing is allowed here"
-        case "propertyNames":
-            return "expected other names of entries"
         case _:
             return f"does not fulfil {keyword!r} of the schema"
 

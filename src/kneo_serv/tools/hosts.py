@@ -22,7 +22,7 @@ _URL = re.compile(
     rf"\b{_WEB}:[/\\]+\s*"  # browsers take any number of slashes, either way round
     r"|\b[a-z][a-z0-9+.-]{0,30}:[/\\]{2}"
     r"|(?<![\w:/\\.-])[/\\]{2,}(?=\S)"  # scheme-relative
-    r")(?P<authority>[^\s\"'<>/?#]*)",
+    rf")(?P<authority>(?:(?!{_WEB}:[/\\])[^\s\"'<>/?#])*)",  # up to the next address of a list
     re.IGNORECASE,
 )
 # Browsers drop tabs and line breaks inside a URL; one before the next address of a list is a separator.
@@ -117,10 +117,15 @@ def rule_host(rule: str) -> str:
 
 
 def _readings(authority: str) -> list[str]:
-    """Hosts of what stands between the slashes. Browsers end a host at a backslash; others see a user name before @."""
+    """Hosts of what stands between the slashes, as different clients see them.
+
+    Browsers end a host at a backslash, where others see a user name if an @ follows; and prose ends it at a comma.
+    """
     browser = re.split(r"[/\\?#]", authority, maxsplit=1)[0]
     other = re.split(r"[/?#]", authority, maxsplit=1)[0]
-    return list(dict.fromkeys(_host(each) for each in (browser, other) if each == browser or "@" in each))
+    listed = re.split(r"[,;|()]", browser, maxsplit=1)[0]
+    candidates = [browser, *([other] if "@" in other else []), *([listed] if listed else [])]
+    return list(dict.fromkeys(_host(each) for each in candidates))
 
 
 def _host(authority: str) -> str:
@@ -129,9 +134,9 @@ def _host(authority: str) -> str:
         inner, closed, _ = name[1:].partition("]")
         return _ip6(inner) if closed else UNREADABLE
     name = unquote(name.partition(":")[0])
-    name = unicodedata.normalize("NFKC", name.translate(_DOTS)).translate(_INVISIBLE).casefold()
-    if len(name) > _LONGEST or re.search(r"[/\\?#@:\s]", name):
-        return UNREADABLE  # a letter that only looks like one hides a delimiter
+    name = unicodedata.normalize("NFKC", name.translate(_DOTS)).translate(_INVISIBLE).lower()
+    if len(name) > _LONGEST or re.search(r"[/\\?#@:\s\u00df\u03c2]", name):
+        return UNREADABLE  # a look-alike of a delimiter, or a letter on whose spelling the standards (IDNA) disagree
     name = name.rstrip(".,;!)}]'\"")
     if _NUMERIC.match(name):
         try:

@@ -105,6 +105,8 @@ def _near_modules(missing: str) -> str:
     if not dot:
         return " Is its folder on the import path (PYTHONPATH), or its package installed?"
     package = importlib.import_module(parent)  # found before, since the missing part lies inside it
+    if hasattr(package, last):
+        return f" {parent!r} has a {last!r}, but only names at the top level of a module can be used."
     return _near(last, [info.name for info in pkgutil.iter_modules(getattr(package, "__path__", []))])
 
 
