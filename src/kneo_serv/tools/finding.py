@@ -46,9 +46,8 @@ def findings_of(error: Any) -> Iterable[str]:
                         yield f"{where}: {name!r} is missing (needed beside {key!r})"
         case "anyOf" | "oneOf":
             yield f"{where}: {_alternatives(error)}"
-        case None:  # the schema False, which forbids a property by its name
-            names = list(error.absolute_schema_path)[-1:]
-            yield f"{where}: {_short(names[0]) if names else 'a value'} is not allowed"
+        case None:  # the schema False; the library does not tell for which entry
+            yield f"{where}: holds an entry that the schema forbids"
         case _ if "propertyNames" in error.absolute_schema_path:
             yield f"{where}: the name {_short(found)} of an entry: {_expected(error.validator, wanted, found)}"
         case _:
