@@ -1,0 +1,25 @@
+"""What callers see of a run: pure folds of its journal and its row into JSON values, without I/O.
+
+The events are the public ones, so nothing in here sees a secret.
+"""
+
+from kneo_serv.platform.views.checkpoint import Checkpoint, checkpoints
+from kneo_serv.platform.views.difference import checkpoint_diff
+from kneo_serv.platform.views.recovery import recovery_context, replay_view
+from kneo_serv.platform.views.run import run_view, visited_steps
+from kneo_serv.platform.views.task import pause_metadata, request_view, task_view
+from kneo_serv.platform.views.trace import trace_events
+
+__all__ = [
+    "Checkpoint",
+    "checkpoint_diff",
+    "checkpoints",
+    "pause_metadata",
+    "recovery_context",
+    "replay_view",
+    "request_view",
+    "run_view",
+    "task_view",
+    "trace_events",
+    "visited_steps",
+]

@@ -1,0 +1,85 @@
+"""What callers see of a run."""
+
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+from kneo_serv.model.event import Recorded
+from kneo_serv.model.plan import FlowType
+from kneo_serv.model.run import RunRecord
+from kneo_serv.model.task import HumanTask
+from kneo_serv.observe import redact_data, redact_text
+from kneo_serv.platform.views.bounds import iso
+from kneo_serv.platform.views.story import Story, workflow_type
+from kneo_serv.platform.views.task import pause_metadata, request_view
+
+
+def run_view(
+    record: RunRecord, task: HumanTask | None = None, *, visited: Sequence[str] = (), trace_event_count: int = 0
+) -> dict[str, Any]:
+    """The run as JSON object, with public texts; `task` is the open task that it waits for.
+
+    Times are ISO texts in UTC, but `deadline_at` is seconds since the epoch.
+    """
+    tokens = record.input_tokens + record.output_tokens
+    return {
+        "run_id": record.id,
+        "id": record.id,
+        "status": record.status.value,
+        "agent_name": record.agent_name,
+        "workflow_name": record.workflow_name,
+        "workflow_kind": record.workflow_kind,
+        "input_text": record.input_text if record.public_input_text is None else record.public_input_text,
+        "output_text": record.output_text if record.public_output_text is None else record.public_output_text,
+        "current_step_index": record.current_step_index,
+        "current_step_id": record.current_step_id,
+        "current_node_id": record.current_node_id,
+        "visited_steps": list(visited),
+        "visited_nodes": list(visited) if workflow_type(record) == FlowType.GRAPH else [],
+        "pending_human_request": None if task is None else request_view(task, private=False),
+        "continuation_id": record.continuation_id if task is None else task.continuation_id,
+        "parent_run_id": record.parent_run_id,
+        "session_id": record.session_id,
+        "tags": list(record.tags),
+        "error": error_of(record),
+        "trace_event_count": trace_event_count,
+        "usage": usage_fields(record.input_tokens, record.output_tokens) if tokens else None,
+        "metadata": _metadata(record, task),
+        "created_at": iso(record.created_at),
+        "updated_at": iso(record.updated_at),
+        "started_at": iso(record.started_at),
+        "completed_at": iso(record.completed_at),
+        "deadline_at": record.deadline_at,
+    }
+
+
+def visited_steps(events: Sequence[Recorded]) -> list[str]:
+    """Ids of the finished steps of the run's own workflow, in the order in which they finished."""
+    story = Story.of(events)
+    for recorded in events:
+        story.tell(recorded)
+    return list(story.visited)
+
+
+def usage_fields(input_tokens: int, output_tokens: int) -> dict[str, int]:
+    """Tokens as JSON object."""
+    return {
+        "input_tokens": input_tokens,
+        "output_tokens": output_tokens,
+        "total_tokens": input_tokens + output_tokens,
+    }
+
+
+def error_of(record: RunRecord) -> dict[str, str] | None:
+    """Why the run ended badly, as JSON object."""
+    if record.error_type is None:
+        return None
+    return {"message": redact_text(record.error_message or ""), "type": record.error_type}
+
+
+def _metadata(record: RunRecord, task: HumanTask | None) -> dict[str, Any]:
+    metadata: dict[str, Any] = {"target": record.target, "environment": record.environment}
+    metadata.update(redact_data(dict(record.metadata)))
+    caller = metadata.get("caller_metadata")
+    if isinstance(caller, Mapping):
+        metadata = {**caller, **metadata}
+    return metadata if task is None else {**metadata, **pause_metadata(task)}
