@@ -19,7 +19,7 @@ from kneo_serv.tools.finding import findings_of, json_path
         (
             {"propertyNames": {"maxLength": 1}},
             {"ab": 1},
-            "$: the name 'ab' of an entry: expected at most 1 characters, got 2",
+            "$: the name of an entry: expected at most 1 characters, got 2",
         ),
         ({"properties": {"a": False}}, {"a": 1}, "$: holds an entry that the schema forbids"),
         ({"dependentRequired": {"a": ["b"]}}, {"a": 1}, "$: 'b' is missing (needed beside 'a')"),

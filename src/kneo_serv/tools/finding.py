@@ -49,7 +49,7 @@ def findings_of(error: Any) -> Iterable[str]:
         case None:  # the schema False; the library does not tell for which entry
             yield f"{where}: holds an entry that the schema forbids"
         case _ if "propertyNames" in error.absolute_schema_path:
-            yield f"{where}: the name {_short(found)} of an entry: {_expected(error.validator, wanted, found)}"
+            yield f"{where}: the name of an entry: {_expected(error.validator, wanted, found)}"
         case _:
             yield f"{where}: {_expected(str(error.validator), wanted, found)}"
 
