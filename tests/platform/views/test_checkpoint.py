@@ -47,7 +47,7 @@ def test_states_follow_the_run() -> None:
     assert states[3]["pending_human_request"]["context"] == {"input_text": "a-out"}
     assert (states[4]["continuation_id"], states[4]["pending_human_request"]) == (None, None)
     assert states[2]["usage"] == {"input_tokens": 10, "output_tokens": 5, "total_tokens": 15}
-    assert (states[-1]["output_text"], states[-1]["completed_at"]) == ("g-out", "1970-01-01T00:16:57+00:00")
+    assert (states[-1]["output_text"], states[-1]["completed_at"]) == ("g-out", "1970-01-01T00:16:55+00:00")
 
 
 def test_metadata_tell_what_each_sort_of_checkpoint_is_about() -> None:

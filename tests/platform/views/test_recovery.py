@@ -4,6 +4,7 @@ import pytest
 
 from kneo_serv.errors import InvalidRequestError
 from kneo_serv.model import event as ev
+from kneo_serv.model.ids import ContinuationId
 from kneo_serv.model.run import RunStatus
 from kneo_serv.platform.views import checkpoint_diff, checkpoints, recovery_context, replay_view, visited_steps
 from tests.platform.views.journals import Journal, reviewed, row
@@ -57,7 +58,14 @@ def test_a_run_that_waits_for_a_person_is_resumed_and_not_continued() -> None:
     assert context["replay_context"]["next_step_index"] == 1
 
 
-def test_an_expired_run_tells_its_error() -> None:
+def test_an_expired_run_tells_its_error_though_it_leaves_no_checkpoint() -> None:
+    journal = Journal().begin().ask("h#1", 0).add(ev.RunExpired(ContinuationId("cont_1"), "late by 60 s"))
+    context = recovery_context(row(RunStatus.EXPIRED), journal.events)
+    assert context["error"] == {"message": "late by 60 s", "type": "human_task_expired"}
+    assert (context["pending_human_request"], context["replay_context"]["can_continue"]) == (None, False)
+
+
+def test_a_continued_run_has_no_error_any_more() -> None:
     journal = Journal().begin().add(ev.RunFailed("x", "y"), ev.RunContinued())
     assert recovery_context(row(), journal.events)["error"] is None
 
