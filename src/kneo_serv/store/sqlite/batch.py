@@ -2,7 +2,6 @@
 # ruff: noqa: S608 - statements are put together from fixed parts; values travel as parameters
 
 import sqlite3
-import time
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
 from typing import Any
@@ -30,14 +29,20 @@ def _items(columns: str) -> str:
     return ", ".join(f"json_extract(value, '$[{number}]')" for number in range(columns.count(",") + 1))
 
 
-def _insert(table: str, columns: str, *, verb: str = "INSERT", conflict: str = "") -> str:
+def _insert(table: str, columns: str, *, conflict: str = "") -> str:
     # WHERE true: without it SQLite reads ON CONFLICT as part of a join.
-    return f"{verb} INTO {table} ({columns}) SELECT {_items(columns)} FROM json_each(?) WHERE true {conflict}"
+    return f"INSERT INTO {table} ({columns}) SELECT {_items(columns)} FROM json_each(?) WHERE true {conflict}"
 
 
-_TAKEN = "SELECT json_group_array(runs.id) FROM json_each(?) AS wanted CROSS JOIN runs ON runs.id = wanted.value"
+_KNOWN = (
+    "SELECT json_array("
+    "(SELECT json_group_array(runs.id) FROM json_each(?) AS wanted CROSS JOIN runs ON runs.id = wanted.value),"
+    " (SELECT json_group_array(hash) FROM json_each(?) AS wanted CROSS JOIN plans ON hash = wanted.value))"
+)
 _HEADS = (
-    "SELECT json_group_array(json_array(runs.id, seq, status, fence, lease_owner))"
+    "SELECT json_group_array(json_array(runs.id, seq, status, fence, lease_owner,"
+    " EXISTS (SELECT 1 FROM timers WHERE run_id = runs.id),"
+    " EXISTS (SELECT 1 FROM human_tasks WHERE run_id = runs.id AND status = 'open')))"
     " FROM json_each(?) AS wanted CROSS JOIN runs ON runs.id = wanted.value"
 )
 _OPEN_TASKS = (
@@ -66,12 +71,8 @@ _PROJECT = """
         fault = iif(json_extract(value, '$[17]'), NULL, fault)
     FROM json_each(?) WHERE runs.id = json_extract(value, '$[0]')
 """
-_ADD_PLANS = _insert("plans", "hash, plan", verb="INSERT OR IGNORE")
+_ADD_PLANS = _insert("plans", "hash, plan")
 _ADD_RUNS = _insert("runs", _RUN_COLUMNS)
-_BEAR_LEASED = (
-    "UPDATE runs SET lease_expires_at = json_extract(value, '$[1]') FROM json_each(?)"
-    " WHERE runs.id = json_extract(value, '$[0]')"
-)
 _ADD_INPUTS = _insert("run_inputs", "run_id, input_text, public_input_text, tags, metadata")
 _SET_OUTPUTS = _insert(
     "run_outputs",
@@ -104,7 +105,7 @@ _ESCALATE = """
     FROM json_each(?) WHERE human_tasks.continuation_id = json_extract(value, '$[0]')
 """
 _CANCEL_TASKS = """
-    UPDATE human_tasks SET status = 'cancelled', closed_at = json_extract(value, '$[1]')
+    UPDATE human_tasks INDEXED BY human_tasks_by_run SET status = 'cancelled', closed_at = json_extract(value, '$[1]')
     FROM json_each(?) WHERE human_tasks.run_id = json_extract(value, '$[0]') AND human_tasks.status = 'open'
 """
 _END_TIMERS = "DELETE FROM timers WHERE run_id IN (SELECT json_extract(value, '$[0]') FROM json_each(?))"
@@ -146,7 +147,6 @@ class _Rows:
 
     plans: list[bytes] = field(default_factory=list)
     runs: list[bytes] = field(default_factory=list)
-    leases: list[bytes] = field(default_factory=list)
     inputs: list[bytes] = field(default_factory=list)
     projections: list[bytes] = field(default_factory=list)
     outputs: list[bytes] = field(default_factory=list)
@@ -156,7 +156,8 @@ class _Rows:
     escalated: list[bytes] = field(default_factory=list)
     cleared: list[bytes] = field(default_factory=list)
     timers: list[bytes] = field(default_factory=list)
-    ended: list[bytes] = field(default_factory=list)
+    resting: list[bytes] = field(default_factory=list)
+    timed: list[bytes] = field(default_factory=list)
     snapshots: list[bytes] = field(default_factory=list)
     audit: list[bytes] = field(default_factory=list)
 
@@ -164,7 +165,6 @@ class _Rows:
         for statement, fragments in (
             (_ADD_PLANS, self.plans),
             (_ADD_RUNS, self.runs),
-            (_BEAR_LEASED, self.leases),
             (_ADD_INPUTS, self.inputs),
             (_PROJECT, self.projections),
             (_SET_OUTPUTS, self.outputs),
@@ -174,8 +174,8 @@ class _Rows:
             (_ESCALATE, self.escalated),
             (_CLEAR_TIMERS, self.cleared),
             (_SET_TIMERS, self.timers),
-            (_CANCEL_TASKS, self.ended),
-            (_END_TIMERS, self.ended),
+            (_CANCEL_TASKS, self.resting),
+            (_END_TIMERS, self.timed),
             (_SET_SNAPSHOTS, self.snapshots),
             (ADD_AUDIT, self.audit),
         ):
@@ -186,19 +186,20 @@ class _Rows:
 def _create(
     connection: sqlite3.Connection, creations: Iterable[tuple[int, Creation]], rows: _Rows, results: list[Any]
 ) -> None:
-    wanted = dumps([request.run_id for _, request in creations]).decode()
-    taken = set(all_at_once(connection, _TAKEN, wanted))
-    now = time.time()
+    ids = dumps([request.run_id for _, request in creations]).decode()
+    hashes = dumps(list({request.plan_hash for _, request in creations})).decode()
+    (text,) = connection.execute(_KNOWN, (ids, hashes)).fetchone()
+    taken, plans = map(set, loads(text))
     for place, request in creations:
         if request.run_id in taken:
             results[place] = StoreError(f"There is a run {request.run_id} already. Make a new id for a new run.")
             continue
         taken.add(request.run_id)
-        rows.plans.append(request.plan)
+        if request.plan_hash not in plans:
+            plans.add(request.plan_hash)
+            rows.plans.append(dumps([request.plan_hash, request.plan]))
         rows.runs.append(request.row)
         rows.inputs.append(request.input)
-        if request.leased_for is not None:
-            rows.leases.append(dumps([request.run_id, now + request.leased_for]))
         rows.outputs += request.rows.outputs
         rows.events += request.rows.events
         rows.timers += request.rows.timers
@@ -212,6 +213,8 @@ class _Head:
     status: RunStatus
     fence: int
     owner: str | None
+    has_timers: bool
+    has_open_tasks: bool
 
 
 def _add(
@@ -219,18 +222,18 @@ def _add(
 ) -> None:
     wanted = dumps([request.append.run_id for _, request in additions]).decode()
     heads = {
-        id_: _Head(id_, seq, RunStatus(status), fence, owner)
-        for id_, seq, status, fence, owner in all_at_once(connection, _HEADS, wanted)
+        id_: _Head(id_, seq, RunStatus(status), fence, owner, bool(timers), bool(open_tasks))
+        for id_, seq, status, fence, owner, timers, open_tasks in all_at_once(connection, _HEADS, wanted)
     }
     tasks = _open_tasks(connection, [request.append for _, request in additions])
     for place, request in additions:
         append = request.append
         head = heads.get(append.run_id)
         reason = _refusal(append, head, tasks)
-        if reason is not None:
-            results[place] = Refused(reason) if head is None else Refused(reason, head.seq, head.status)
+        if reason is not None or head is None:
+            results[place] = _refused(reason or Refusal.MISSING, head)
             continue
-        _collect(request, rows)
+        _collect(request, head, rows)
         results[place] = Appended(append.expected_seq + len(append.events))
 
 
@@ -267,7 +270,11 @@ def _refusal(append: Append, head: _Head | None, tasks: dict[tuple[str, str], bo
     return None
 
 
-def _collect(request: Addition, rows: _Rows) -> None:
+def _refused(reason: Refusal, head: _Head | None) -> Refused:
+    return Refused(reason) if head is None else Refused(reason, head.seq, head.status)
+
+
+def _collect(request: Addition, head: _Head, rows: _Rows) -> None:
     append = request.append
     rows.projections.append(request.row)
     rows.outputs += request.rows.outputs
@@ -282,6 +289,11 @@ def _collect(request: Addition, rows: _Rows) -> None:
     rows.timers += request.rows.timers
     rows.audit += request.rows.audit
     if append.projection.phase is Phase.ENDED:
-        rows.ended.append(dumps([append.run_id, append.projection.updated_at]))
+        ended = dumps([append.run_id, append.projection.updated_at])
+        # Most runs end with neither; then both statements are spared.
+        if head.has_open_tasks or append.opened:
+            rows.resting.append(ended)
+        if head.has_timers or append.timers:
+            rows.timed.append(ended)
     if request.snapshot is not None:
         rows.snapshots.append(request.snapshot)

@@ -12,9 +12,9 @@ from kneo_serv.store.sqlite.faults import is_busy
 log = logging.getLogger("kneo_serv.store")
 
 _WORTH_IT = 4 << 20
-# A steady stream of appends never lets a passive checkpoint reach the end of the log, so beyond this size the log is
-# closed to writers for a moment and begun anew.
-_TOO_LONG = 64 << 20
+# A steady stream of appends never lets a passive checkpoint reach the end of the log. Beyond this size the writer
+# itself does what is left, between two batches; it is little, right after a passive one.
+_TOO_LONG = 32 << 20
 _LOOK_EVERY = 0.25
 
 
@@ -26,14 +26,19 @@ class Checkpointer:
         self._connection = connect(path, pragmas={"synchronous": synchronous})
         self._dirty = threading.Event()
         self._stopped = threading.Event()
-        self._done = 0
+        self.overdue = False
+        """Whether the writer is asked to finish the checkpoint, so that the log begins anew."""
         self._thread = threading.Thread(target=self._run, name=f"kneo-store-checkpoints {path.name}", daemon=True)
         self._thread.start()
 
-    def committed(self) -> None:
-        """Tells that something was written."""
+    def committed(self, writer: sqlite3.Connection) -> None:
+        """Takes note of a commit. Called by the writer's thread, outside of a transaction."""
         if not self._dirty.is_set():
             self._dirty.set()
+        if self.overdue:
+            self.overdue = False
+            # A reader in the midst of the log makes this one do less, and the next one more.
+            self._checkpoint(writer, "TRUNCATE")
 
     async def close(self) -> None:
         """Ends the thread. Idempotent."""
@@ -45,18 +50,18 @@ class Checkpointer:
         while not self._stopped.is_set():
             self._dirty.wait()
             self._dirty.clear()
-            # The log grows in place and is begun anew after a whole checkpoint, so its size says how long it ever was.
-            try:
-                self._checkpoint()
-            except sqlite3.Error as error:
-                if not is_busy(error):
-                    log.warning("A checkpoint of %s failed: %s. The log keeps everything meanwhile.", self._wal, error)
+            # The log is written over from its start after a whole checkpoint: its size says how long it ever was.
+            size = self._wal.stat().st_size if self._wal.exists() else 0
+            if size >= _WORTH_IT:
+                self._checkpoint(self._connection, "PASSIVE")
+            if size > _TOO_LONG:
+                self.overdue = True
             self._stopped.wait(_LOOK_EVERY)
         self._connection.close()
 
-    def _checkpoint(self) -> None:
-        size = self._wal.stat().st_size if self._wal.exists() else 0
-        if size < _WORTH_IT:
-            return
-        mode = "TRUNCATE" if size > _TOO_LONG else "PASSIVE"
-        self._connection.execute(f"PRAGMA wal_checkpoint({mode})").fetchone()
+    def _checkpoint(self, connection: sqlite3.Connection, mode: str) -> None:
+        try:
+            connection.execute(f"PRAGMA wal_checkpoint({mode})").fetchone()
+        except sqlite3.Error as error:
+            if not is_busy(error):
+                log.warning("A checkpoint of %s failed: %s. The log keeps everything meanwhile.", self._wal, error)

@@ -2,6 +2,7 @@
 
 import json
 import sqlite3
+import time
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from typing import Any
@@ -36,11 +37,11 @@ class Creation:
     """A new run, ready to be written."""
 
     run_id: RunId
-    plan: bytes
+    plan_hash: str
+    plan: str
     row: bytes
     input: bytes
     rows: Rows
-    leased_for: float | None
     size: int
 
     alone: str | None = None
@@ -84,7 +85,7 @@ def creation(new: NewRun) -> Creation:
         record.updated_at,
         0 if record.lease_owner is None else 1,
         record.lease_owner,
-        None,
+        None if record.lease_owner is None else time.time() + new.lease_seconds,
         record.takeovers,
         record.current_step_id,
         record.current_step_index,
@@ -114,11 +115,11 @@ def creation(new: NewRun) -> Creation:
     )
     return Creation(
         run_id=record.id,
-        plan=dumps([record.plan_hash, new.plan]),
+        plan_hash=record.plan_hash,
+        plan=new.plan,
         row=dumps(row),
         input=texts,
         rows=rows,
-        leased_for=None if record.lease_owner is None else new.lease_seconds,
         size=rows.size + len(texts) + len(new.plan),
     )
 

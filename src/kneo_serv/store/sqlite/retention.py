@@ -17,6 +17,11 @@ _OLD_RUNS = (
     f" WHERE {_IS_OVER} AND status IN (SELECT value FROM json_each(:statuses))"
     " AND coalesce(completed_at, updated_at) < :before LIMIT :limit)"
 )
+_THEIR_PLANS = "SELECT json_group_array(DISTINCT plan_hash) FROM runs WHERE id IN (SELECT value FROM json_each(?))"
+_UNUSED_PLANS = (
+    "DELETE FROM plans WHERE hash IN (SELECT value FROM json_each(?))"
+    " AND NOT EXISTS (SELECT 1 FROM runs WHERE plan_hash = hash)"
+)
 _OF_RUNS = ("run_events", "snapshots", "human_tasks", "timers", "run_inputs", "run_outputs")
 _OLD_EVENTS = (
     "DELETE FROM run_events WHERE position IN (SELECT position FROM run_events"
@@ -47,6 +52,8 @@ def prune_runs(connection: sqlite3.Connection, cut: RetentionCut) -> tuple[int, 
     (found,) = connection.execute(_OLD_RUNS, values).fetchone()
     if not loads(found):
         return 0, 0, 0
+    (plans,) = connection.execute(_THEIR_PLANS, (found,)).fetchone()
+    newest = _newest(connection)
     gone = {
         table: connection.execute(
             f"DELETE FROM {table} WHERE run_id IN (SELECT value FROM json_each(?))",
@@ -55,7 +62,8 @@ def prune_runs(connection: sqlite3.Connection, cut: RetentionCut) -> tuple[int, 
         for table in _OF_RUNS
     }
     runs = connection.execute("DELETE FROM runs WHERE id IN (SELECT value FROM json_each(?))", (found,)).rowcount
-    connection.execute("DELETE FROM plans WHERE NOT EXISTS (SELECT 1 FROM runs WHERE plan_hash = hash)")
+    connection.execute(_UNUSED_PLANS, (plans,))
+    _keep_position(connection, newest)
     return runs, gone["run_events"], gone["human_tasks"]
 
 
@@ -64,7 +72,10 @@ def prune_events(connection: sqlite3.Connection, before: float) -> int:
 
     A run that ended later keeps its whole journal: half of one could not be read.
     """
-    return _prune(connection, _OLD_EVENTS, before, STRIDE * 10)
+    newest = _newest(connection)
+    gone = _prune(connection, _OLD_EVENTS, before, STRIDE * 10)
+    _keep_position(connection, newest)
+    return gone
 
 
 def prune_tasks(connection: sqlite3.Connection, before: float) -> int:
@@ -79,3 +90,19 @@ def prune_audit(connection: sqlite3.Connection, before: float) -> int:
 
 def _prune(connection: sqlite3.Connection, statement: str, before: float, limit: int) -> int:
     return connection.execute(statement, {"terminal": _TERMINAL, "before": before, "limit": limit}).rowcount
+
+
+def _newest(connection: sqlite3.Connection) -> int:
+    (newest,) = connection.execute("SELECT coalesce(max(position), 0) FROM run_events").fetchone()
+    return int(newest)
+
+
+def _keep_position(connection: sqlite3.Connection, newest: int) -> None:
+    """Leaves a mark of no run at the highest position, so that no later event gets it and a feed passes that over."""
+    if _newest(connection) == newest:
+        connection.execute("DELETE FROM run_events WHERE run_id = '' AND position < ?", (newest,))
+    else:
+        connection.execute(
+            "INSERT INTO run_events (position, run_id, seq, kind, at, payload) VALUES (?1, '', ?1, '', 0, '')",
+            (newest,),
+        )

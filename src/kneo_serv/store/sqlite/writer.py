@@ -66,7 +66,7 @@ class Writer:
         apply: Apply,
         *,
         patience: float,
-        committed: Callable[[], None],
+        committed: Callable[[sqlite3.Connection], None],
     ) -> None:
         self._connection = connection
         self._path = path
@@ -112,7 +112,7 @@ class Writer:
             if batch:
                 self._write(batch)
                 _answer(batch)
-                self._committed()
+                self._committed(self._connection)
                 self._be_courteous()
         self._connection.close()
 
