@@ -5,7 +5,7 @@ from typing import Any
 
 import typer
 
-from kneo_serv.cli.exit_codes import exit_code_of
+from kneo_serv.cli.exit_codes import ExitCode, exit_code_of
 from kneo_serv.cli.question import show_question
 from kneo_serv.cli.terminal import fail, show, show_json, succeed, warn
 from kneo_serv.model.codec import encode
@@ -33,7 +33,7 @@ def give(answer: Mapping[str, Any], *, as_json: bool) -> None:
         show_json(answer)
     else:
         _show(answer)
-    raise typer.Exit(exit_code_of(answer["status"]))
+    raise typer.Exit(ExitCode.RUN_FAILED if _is_parked(answer) else exit_code_of(answer["status"]))
 
 
 def _show(answer: Mapping[str, Any]) -> None:
@@ -44,6 +44,9 @@ def _show(answer: Mapping[str, Any]) -> None:
     elif status == RunStatus.COMPLETED:
         show(answer["output_text"] or "")
         succeed(f"Run {run_id} completed.")
+    elif _is_parked(answer):
+        fail(f"Run {run_id} was put aside: {error['message']}")
+        warn(f"`kneo runs continue {run_id}` takes it up again.")
     elif status == RunStatus.RUNNING:
         warn(f"Run {run_id} is still going on: see `kneo runs get {run_id}`.")
     else:
@@ -51,6 +54,10 @@ def _show(answer: Mapping[str, Any]) -> None:
         fail(f"Run {run_id} {status.replace('_', ' ')}{reason}")
         if status == RunStatus.FAILED:
             warn(f"`kneo runs continue {run_id}` takes it up after its last finished step.")
+
+
+def _is_parked(answer: Mapping[str, Any]) -> bool:
+    return answer["status"] == RunStatus.RUNNING and "error" in answer
 
 
 def _show_pause(answer: Mapping[str, Any]) -> None:

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any, Protocol
 from kneo_serv.cli.answer import answer_of
 from kneo_serv.errors import NotFoundError
 from kneo_serv.model.page import RunFilter
+from kneo_serv.model.run import RunResult, RunStatus
 from kneo_serv.model.task import HumanResponse
 
 if TYPE_CHECKING:
@@ -17,6 +18,9 @@ if TYPE_CHECKING:
     from kneo_serv.platform import PlatformManager
 
 type Answer = dict[str, Any]
+
+_FAREWELL = 2.0
+"""Seconds that a step in hand gets after an interruption from the keyboard."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -106,10 +110,16 @@ class LocalBackend:
             raise NotFoundError(kind, name)
         return self._manager
 
-    def close(self) -> None:
-        """Ends what was opened."""
+    def _rested(self, result: RunResult, listener: "Listener") -> Answer:
+        # Nobody else executes the run when this process ends, so the end of patience is no reason to leave it.
+        while result.status == RunStatus.RUNNING and result.error is None:
+            result = self._manager.execute_run(result.run_id, on_event=listener)
+        return answer_of(result)
+
+    def close(self, *, timeout: float | None = None) -> None:
+        """Ends what was opened, within `timeout` seconds."""
         if self._opened is not None:
-            self._opened.shutdown()
+            self._opened.shutdown(timeout=timeout)
 
     def run(self, order: RunOrder, listener: "Listener") -> Answer:
         """Starts a run and waits until it rests or ends."""
@@ -124,19 +134,16 @@ class LocalBackend:
             tags=order.tags,
             on_event=listener,
         )
-        return answer_of(result)
+        return self._rested(result, listener)
 
     def continue_run(self, run_id: str, listener: "Listener") -> Answer:
         """Takes a failed run up after its last finished step."""
-        return answer_of(self._keeper("run", run_id).continue_run(run_id, on_event=listener))
+        return self._rested(self._keeper("run", run_id).continue_run(run_id, on_event=listener), listener)
 
     def resume(self, continuation_id: str, response: HumanResponse, listener: "Listener") -> Answer:
         """Answers a human task; the run goes on from there."""
-        return answer_of(
-            self._keeper("human task", continuation_id).resume_human_task(
-                continuation_id, response=response, on_event=listener
-            )
-        )
+        manager = self._keeper("human task", continuation_id)
+        return self._rested(manager.resume_human_task(continuation_id, response=response, on_event=listener), listener)
 
     def cancel(self, run_id: str) -> Answer:
         """Ends a run early, and shows it."""
@@ -189,5 +196,8 @@ def open_backend(workspace: "Workspace") -> Iterator[Backend]:
     backend = LocalBackend(workspace.state_path)
     try:
         yield backend
+    except KeyboardInterrupt:
+        backend.close(timeout=_FAREWELL)
+        raise
     finally:
         backend.close()

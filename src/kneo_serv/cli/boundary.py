@@ -10,7 +10,7 @@ from typer.core import TyperGroup
 from kneo_serv.cli.exit_codes import ExitCode
 from kneo_serv.cli.failure import show_failure
 from kneo_serv.cli.files import file_error
-from kneo_serv.cli.terminal import note, show_json
+from kneo_serv.cli.terminal import fail, note, show_json
 from kneo_serv.errors import KneoError
 
 _UsageError: type[Exception] = typer.BadParameter.__bases__[0]
@@ -46,4 +46,5 @@ class KneoGroup(TyperGroup):
             if as_json:
                 show_json({"error": {"code": "internal_error", "message": f"{type(error).__name__}: {error}"}})
             traceback.print_exc(file=sys.stderr)
+            fail("This is a fault of kneo itself. Please report it with the lines above.")
             raise typer.Exit(ExitCode.FAILURE) from error

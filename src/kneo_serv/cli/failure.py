@@ -1,5 +1,6 @@
 """How errors are shown: as words on stderr, or as JSON on stdout when JSON was asked for."""
 
+from kneo_serv.cli.findings import lines_of, tally
 from kneo_serv.cli.terminal import fail, note, show_json
 from kneo_serv.errors import KneoError
 
@@ -15,6 +16,12 @@ def show_failure(error: KneoError, *, as_json: bool) -> None:
     if as_json:
         show_json({"error": {"code": error.code, "message": error.message, **error.facts()}})
         return
-    fail(error.message)
+    report = getattr(error, "report", None)
+    if report is None:
+        fail(error.message)
+    else:
+        for line in lines_of(report.diagnostics):
+            note(line)
+        fail(f"The spec cannot be used: {tally(report.diagnostics)}")
     if hint := _HINTS.get(error.code):
         note(f"  {hint}")

@@ -10,7 +10,7 @@ from kneo_serv.cli.commands.config import config_app
 from kneo_serv.cli.commands.human import human_app
 from kneo_serv.cli.commands.run import run
 from kneo_serv.cli.commands.runs import runs_app
-from kneo_serv.cli.commands.spec import spec_app
+from kneo_serv.cli.commands.spec_files import spec_app
 from kneo_serv.cli.exit_codes import MEANINGS
 from kneo_serv.cli.terminal import show
 

@@ -20,3 +20,6 @@ Overlays = Annotated[
 ]
 RunIdArgument = Annotated[str, typer.Argument(metavar="RUN_ID", help="As `kneo run` and `kneo runs list` show it.")]
 Quiet = Annotated[bool, typer.Option("--quiet", "-q", help="Show no progress.")]
+Output = Annotated[
+    Path | None, typer.Option("--output", "-o", metavar="PATH", help="Write it to this file, instead of stdout.")
+]

@@ -1,11 +1,12 @@
 """`kneo spec`: what is checked and told about a spec."""
 
 from collections.abc import Sequence
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import typer
 
 from kneo_serv.cli.exit_codes import ExitCode
+from kneo_serv.cli.findings import counted, counts_of, lines_of, tally
 from kneo_serv.cli.options import AsJson, Environment, Overlays, SpecPath
 from kneo_serv.cli.subject import open_subject
 from kneo_serv.cli.terminal import bold, fail, show, show_facts, show_json, succeed, warn
@@ -40,7 +41,7 @@ def lint(
     """Check a spec strictly: warnings fail too."""
     subject = open_subject(spec, environment, overlays)
     report = subject.report()
-    errors, warnings = _counts(report.diagnostics)
+    errors, warnings = counts_of(report.diagnostics)
     clean = errors + warnings == 0
     if as_json:
         counts = {"clean": clean, "warning_count": warnings, "error_count": errors}
@@ -79,24 +80,65 @@ def compile_spec(
 def explain(
     spec: SpecPath = None, environment: Environment = None, overlays: Overlays = None, as_json: AsJson = False
 ) -> None:
-    """Tell what a spec would do, step by step."""
-    package = open_subject(spec, environment, overlays).package()
-    plan, flow = package.plan, package.root_workflow
-    steps = flow.steps if flow else ()
+    """Tell what a spec holds and what it does, step by step. None of its code is loaded."""
+    subject = open_subject(spec, environment, overlays)
+    summary = subject.summary()
+    flow = subject.graph() if summary["has_root_workflow"] else None
     if as_json:
-        summary: dict[str, Any] = {
-            "root_agent": package.root_agent.name,
-            "root_workflow": flow.name if flow else None,
-            "component_agents": sorted(package.component_agents),
-            "steps": [{"id": step.id, "kind": step.kind.value, "ref": step.ref} for step in steps],
-        }
-        show_json({"summary": summary})
+        show_json({"summary": summary, "workflow": flow})
         return
-    show_facts(_summary(package))
-    for number, step in enumerate(steps, start=1):
-        person = plan.humans.get(step.ref) if step.kind == "human" else None
-        question = f": {person.description}" if person and person.description else ""
-        show(f"{number:>3}. {bold(step.id)} ({step.kind} {step.ref}){question}")
+    show_facts(
+        [
+            ("agent", summary["root_agent"]),
+            ("workflow", f"{flow['workflow_name']} ({flow['workflow_kind']})" if flow else None),
+            ("other agents", ", ".join(summary["component_agents"])),
+            ("other workflows", ", ".join(summary["component_workflows"])),
+        ]
+    )
+    for number, node in enumerate(flow["nodes"] if flow else (), start=1):
+        name = "" if node["name"] == node["id"] else f" {node['name']}"
+        show(f"{number:>3}. {bold(node['id'])} ({node['kind']}{name})")
+
+
+@spec_app.command("graph")
+def graph(
+    spec: SpecPath = None, environment: Environment = None, overlays: Overlays = None, as_json: AsJson = False
+) -> None:
+    """Draw the workflow of a spec as a Mermaid flowchart."""
+    drawn = open_subject(spec, environment, overlays).graph()
+    if as_json:
+        show_json(drawn)
+        return
+    numbers = {node["id"]: f"n{number}" for number, node in enumerate(drawn["nodes"])}
+    show("flowchart TD")
+    for node in drawn["nodes"]:
+        show(f'  {numbers[node["id"]]}["{_mermaid(node["id"])} ({node["kind"]})"]')
+    for edge in drawn["edges"]:
+        label = edge["label"] or ("if" if edge["conditional"] else "")
+        arrow = f'-- "{_mermaid(label)}" -->' if label else "-->"
+        show(f"  {numbers[edge['source']]} {arrow} {numbers[edge['target']]}")
+
+
+@spec_app.command("policy-report")
+def policy_report(
+    spec: SpecPath = None, environment: Environment = None, overlays: Overlays = None, as_json: AsJson = False
+) -> None:
+    """Tell what a spec's agents may do, and which people look at it."""
+    subject = open_subject(spec, environment, overlays)
+    report = subject.policies()
+    if as_json or not report["valid"]:
+        show_json(report)
+    else:
+        show_facts((name.replace("_", " "), value) for name, value in report["summary"].items())
+        for policy in report["tools"]["agent_policies"]:
+            show(f"\n{bold('Tools')} of {policy.get('agent')}")
+            show_facts((name.replace("_", " "), value) for name, value in policy.items() if name != "agent")
+    if not report["valid"]:
+        raise typer.Exit(ExitCode.FAILURE)
+
+
+def _mermaid(text: str) -> str:
+    return text.replace('"', "#quot;")
 
 
 def _summary(package: "CompiledAgentPackage") -> list[tuple[str, object]]:
@@ -105,29 +147,16 @@ def _summary(package: "CompiledAgentPackage") -> list[tuple[str, object]]:
         ("agent", agent.name),
         ("model", f"{agent.model.provider}/{agent.model.name}" if agent.model else None),
         ("tools", ", ".join(agent.tools)),
-        ("workflow", f"{flow.name} ({flow.type}, {_count(len(flow.steps), 'step')})" if flow else None),
+        ("workflow", f"{flow.name} ({flow.type}, {counted(len(flow.steps), 'step')})" if flow else None),
         ("other agents", ", ".join(sorted(package.component_agents))),
     ]
 
 
 def _show_diagnostics(path: str, diagnostics: "Sequence[Diagnostic]") -> None:
-    for diagnostic in diagnostics:
-        place = ":".join(str(part) for part in (diagnostic.source or path, diagnostic.line, diagnostic.column) if part)
-        where = f" at {diagnostic.path}" if diagnostic.path else ""
-        show(f"{place}: {diagnostic.severity} {bold(diagnostic.code)}{where}: {diagnostic.message}")
-        if diagnostic.suggestion:
-            show(f"    {diagnostic.suggestion}")
-    errors, warnings = _counts(diagnostics)
+    for line in lines_of(diagnostics, path=path):
+        show(line)
+    errors, warnings = counts_of(diagnostics)
     if errors:
-        fail(f"{_count(errors, 'error')}, {_count(warnings, 'warning')}.")
+        fail(tally(diagnostics))
     elif warnings:
-        warn(f"{_count(warnings, 'warning')}.")
-
-
-def _counts(diagnostics: "Sequence[Diagnostic]") -> tuple[int, int]:
-    severities = [diagnostic.severity.value for diagnostic in diagnostics]
-    return severities.count("error"), severities.count("warning")
-
-
-def _count(number: int, noun: str) -> str:
-    return f"{number} {noun}{'' if number == 1 else 's'}"
+        warn(tally(diagnostics))
