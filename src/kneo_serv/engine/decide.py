@@ -15,8 +15,8 @@ from kneo_serv.engine.commands import (
     RunAgentTurn,
     Wait,
 )
-from kneo_serv.engine.frames import AGENT_FLOW, flow_of, in_flight
-from kneo_serv.engine.order import Next, next_in
+from kneo_serv.engine.frames import AGENT_FLOW, flow_of, in_flight, step_of
+from kneo_serv.engine.order import Next, Stuck, next_in
 from kneo_serv.engine.steps import MAX_ITERATIONS
 from kneo_serv.engine.turns import calls_open, conversation
 from kneo_serv.model.message import Message, Role
@@ -80,7 +80,9 @@ def _frame(plan: Plan, frame: Frame, now: float) -> _Verdict:
         return _Broken(
             broken.error_type or "step_failed", broken.error_message or "", broken.executes, broken.violation
         )
-    following = next_in(flow, frame)
+    following = next_in(plan, flow, frame)
+    if isinstance(following, Stuck):
+        return _Broken(following.error_type, following.message, None, violation=False)
     if isinstance(following, Next):
         for key, step, index in following.steps:
             fresh = StepState(key, step.id, step.id, step.kind, frame.text, index)
@@ -88,7 +90,7 @@ def _frame(plan: Plan, frame: Frame, now: float) -> _Verdict:
         if following.edge is not None:
             commands.append(following.edge)
         return commands
-    return commands if frame.live else _Done(following)
+    return _Done(following)
 
 
 def _step(plan: Plan, frame: Frame, flow: Flow, state: StepState, now: float) -> list[Command]:
@@ -114,7 +116,7 @@ def _step(plan: Plan, frame: Frame, flow: Flow, state: StepState, now: float) ->
 
 
 def _begin(plan: Plan, frame: Frame, flow: Flow, state: StepState) -> list[Command]:
-    step = flow.step(state.executes)
+    step = step_of(flow, state)
     match step.kind:
         case StepKind.FUNCTION:
             if state.uncertain and plan.functions[step.ref].effect is Effect.ONCE:

@@ -2,7 +2,7 @@
 
 from dataclasses import dataclass
 
-from kneo_serv.engine.frames import find, flow_of, frame_holding
+from kneo_serv.engine.frames import find, flow_of, frame_holding, step_of
 from kneo_serv.model import event as ev
 from kneo_serv.model.ids import StepKey
 from kneo_serv.model.plan import OnError, Plan, Step
@@ -36,7 +36,7 @@ def failed_step(plan: Plan, run: Run, failure: Failure, *, now: float) -> ev.Ste
     state = find(run.frame, failure.key)
     if frame is None or state is None:
         raise KeyError(failure.key)
-    step = flow_of(plan, frame).step(state.executes)
+    step = step_of(flow_of(plan, frame), state)
     resolution = _resolution(step, state, failure)
     backoff = min(step.backoff_seconds * 2.0**state.failures, MAX_BACKOFF_SECONDS)
     return ev.StepFailed(

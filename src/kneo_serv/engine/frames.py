@@ -20,6 +20,13 @@ def flow_of(plan: Plan, frame: Frame) -> Flow:
     return Flow(agent.name, FlowType.SEQUENTIAL, (Step(agent.name, StepKind.AGENT, ROOT),))
 
 
+def step_of(flow: Flow, state: StepState) -> Step:
+    """The step whose target an instance executes."""
+    if state.index is not None and flow.steps[state.index].id == state.executes:
+        return flow.steps[state.index]
+    return flow.step(state.executes)
+
+
 def find(frame: Frame | None, key: StepKey) -> StepState | None:
     """The live step instance of this key."""
     if frame is None:

@@ -4,12 +4,12 @@ from dataclasses import replace
 from typing import assert_never
 
 from kneo_serv.engine.answers import answer_text
-from kneo_serv.engine.frames import AGENT_FLOW, flow_of, with_step, without_step
+from kneo_serv.engine.frames import AGENT_FLOW, flow_of, step_of, with_step, without_step
 from kneo_serv.engine.keys import fallback_key, nested_key
 from kneo_serv.engine.turns import conversation, needs_tools
 from kneo_serv.model import event as ev
 from kneo_serv.model.message import Message, Role
-from kneo_serv.model.plan import ROOT, FlowType, OnReject, Plan, StepKind
+from kneo_serv.model.plan import ROOT, Flow, FlowType, OnReject, Plan, StepKind
 from kneo_serv.model.run import CallPhase, CallState, Frame, StepPhase, StepState, TaskState
 from kneo_serv.model.task import Decision
 
@@ -38,7 +38,7 @@ def fold_step(plan: Plan, frame: Frame, event: StepEvent) -> Frame:
         case ev.StepStarted():
             return _started(plan, frame, event)
         case ev.HumanAsked():
-            return _asked(frame, event)
+            return _asked(plan, frame, event)
         case ev.StepCompleted():
             return _ended(plan, frame, frame.live[event.key], event.output_text, failed=False)
         case ev.StepFailed():
@@ -94,10 +94,7 @@ def _started(plan: Plan, frame: Frame, event: ev.StepStarted) -> Frame:
     step_id = event.fallback_for or event.step_id
     state = frame.live.get(event.key)
     if state is None:
-        visits = frame.visits
-        if flow_of(plan, frame).type is not FlowType.SEQUENTIAL:
-            visits = {**visits, step_id: visits.get(step_id, 0) + 1}
-        frame = replace(frame, visits=visits, next=None)
+        frame = _visited(plan, frame, step_id)
         state = StepState(event.key, step_id, event.step_id, event.step_kind, frame.text, event.index)
     nested = None
     if event.flow is not None:
@@ -115,11 +112,10 @@ def _started(plan: Plan, frame: Frame, event: ev.StepStarted) -> Frame:
     )
 
 
-def _asked(frame: Frame, event: ev.HumanAsked) -> Frame:
+def _asked(plan: Plan, frame: Frame, event: ev.HumanAsked) -> Frame:
     state = frame.live.get(event.key)
     if state is None:
-        visits = {**frame.visits, event.step_id: frame.visits.get(event.step_id, 0) + 1} if frame.next else frame.visits
-        frame = replace(frame, visits=visits, next=None)
+        frame = _visited(plan, frame, event.step_id)
         state = StepState(event.key, event.step_id, event.step_id, StepKind.HUMAN, frame.text, event.index)
     task = TaskState(event.continuation_id, event.request.id, event.expires_at)
     return with_step(frame, replace(state, phase=StepPhase.ASKED, task=task))
@@ -129,7 +125,7 @@ def _answered(plan: Plan, frame: Frame, state: StepState, event: ev.HumanAnswere
     task = state.task and replace(state.task, decision=event.decision)
     if state.kind is not StepKind.HUMAN:
         return with_step(frame, _reviewed(replace(state, task=None), event))
-    human = plan.humans[flow_of(plan, frame).step(state.executes).ref]
+    human = plan.humans[step_of(flow_of(plan, frame), state).ref]
     if event.decision is Decision.REJECTED and human.on_reject is OnReject.FAIL:
         return with_step(
             frame,
@@ -203,25 +199,46 @@ def _failed(plan: Plan, frame: Frame, state: StepState, event: ev.StepFailed) ->
             assert_never(event.resolution)
 
 
+def _visited(plan: Plan, frame: Frame, step_id: str) -> Frame:
+    """The frame once a step of it begins. A sequence needs no count, since its cursor never comes by twice."""
+    if flow_of(plan, frame).type is FlowType.SEQUENTIAL:
+        return frame
+    return replace(frame, visits={**frame.visits, step_id: frame.visits.get(step_id, 0) + 1}, next=None)
+
+
 def _ended(plan: Plan, frame: Frame, state: StepState, text: str, *, failed: bool) -> Frame:
     frame = without_step(frame, state.key)
-    match flow_of(plan, frame).type:
+    flow = flow_of(plan, frame)
+    decision = state.task.decision if state.task is not None else None
+    goto = _goto(plan, flow, state) if decision is Decision.REJECTED else None
+    match flow.type:
+        case FlowType.SEQUENTIAL if goto is not None:
+            index = next(place for place, step in enumerate(flow.steps) if step.id == goto)
+            return replace(frame, index=index, lap=frame.lap + 1, text=text)
         case FlowType.SEQUENTIAL | FlowType.HANDOFF | FlowType.GROUP_CHAT:
             return replace(frame, index=frame.index + 1, text=text)
         case FlowType.CONCURRENT:
             return replace(frame, outputs={**frame.outputs, state.step_id: text})
+        case FlowType.GRAPH if goto is not None:
+            return replace(frame, index=frame.index + 1, text=text, next=goto)
         case FlowType.GRAPH:
-            decision = state.task.decision if state.task is not None else None
             return replace(
                 frame, index=frame.index + 1, text=text, last=state.step_id, last_failed=failed, decision=decision
             )
+
+
+def _goto(plan: Plan, flow: Flow, state: StepState) -> str | None:
+    if state.kind is not StepKind.HUMAN:
+        return None
+    human = plan.humans[step_of(flow, state).ref]
+    return human.reject_goto if human.on_reject is OnReject.GOTO else None
 
 
 def _turn(plan: Plan, frame: Frame, state: StepState, event: ev.ModelTurnCompleted) -> StepState:
     answer = Message(Role.ASSISTANT, event.text, tool_calls=event.tool_calls, raw=event.raw)
     messages = (*conversation(state), answer)
     state = replace(state, turn=event.turn, messages=messages, usage=state.usage + event.usage)
-    agent = plan.agents[ROOT if frame.flow == AGENT_FLOW else flow_of(plan, frame).step(state.executes).ref]
+    agent = plan.agents[ROOT if frame.flow == AGENT_FLOW else step_of(flow_of(plan, frame), state).ref]
     if not needs_tools(agent, event.tool_calls):
         return replace(state, phase=StepPhase.SETTLED, output_text=event.text, calls=())
     calls = tuple(CallState(call, state.call_count + place) for place, call in enumerate(event.tool_calls, 1))

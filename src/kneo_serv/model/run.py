@@ -151,6 +151,8 @@ class Frame:
     index: int = 0
     """Sequence: index of the step that is live or comes next. Else: how many turns were begun."""
     live: Mapping[StepKey, StepState] = field(default_factory=dict)
+    lap: int = 0
+    """Sequence: how often a rejection led back to an earlier step."""
     visits: Mapping[str, int] = field(default_factory=dict)
     """How often each step was begun, where a step may be visited more than once."""
     outputs: Mapping[str, str] = field(default_factory=dict)

@@ -35,6 +35,7 @@ class Performer:
         self._options = options
         self._made: dict[tuple[str, str], Runtime] = {}
         self._functions: dict[str, Callable[..., Any]] = {}
+        self._toolboxes: dict[str, Toolbox] = {}
 
     async def perform(self, plan: Plan, run_id: RunId, fence: int, effect: Effect) -> Outcome:
         """Does it, and says what came of it."""
@@ -67,7 +68,7 @@ class Performer:
         try:
             function = self._load(plan.functions[name].implementation)
             with call_scope(context):
-                value = await self._pool.run(function, effect.text, timeout=effect.step.timeout_seconds)
+                value = await self._pool.run(function, effect.text, timeout=effect.step.timeout_seconds, name=name)
             text = value if isinstance(value, str) else str(value)
             _check_size(plan, text)
         except Exception as error:  # noqa: BLE001 - whatever user code raises is the step's failure
@@ -157,7 +158,10 @@ class Performer:
         return made
 
     def _toolbox(self, plan: Plan) -> Toolbox:
-        return Toolbox(plan.tools, self._tools, pool=self._pool)
+        toolbox = self._toolboxes.get(plan.hash)
+        if toolbox is None:
+            toolbox = self._toolboxes[plan.hash] = Toolbox(plan.tools, self._tools, pool=self._pool)
+        return toolbox
 
 
 def _system(plan: Plan, agent: AgentPlan) -> tuple[Message, ...]:

@@ -402,7 +402,7 @@ class Platform:
             end = await driver.drive()
         except StoreError as error:
             log.error("run %s cannot be kept, its lease runs out: %s", claim.run_id, error)
-        except (ValueError, KeyError, TypeError, AttributeError) as fault:
+        except Exception as fault:
             log.exception("run %s cannot be decided and is put aside", claim.run_id)
             await self._park(claim, fault)
         finally:

@@ -10,7 +10,7 @@ from kneo_serv.settings import Settings
 from kneo_serv.spec import SpecCompiler
 from kneo_serv.store.continuations import ContinuationFolder
 from kneo_serv.store.sqlite import SQLiteStore
-from kneo_serv.tools import ToolRegistry, register_example_tools
+from kneo_serv.tools import ToolRegistry, load_callable, register_example_tools
 
 DEFAULT_STATE_PATH = ".kneo/kneo_runs.sqlite"
 
@@ -22,6 +22,7 @@ def create_runtime_registry() -> RuntimeRegistry:
         environ=os.environ,
         provider_timeout=settings.provider_timeout_seconds,
         provider_retries=settings.provider_retries,
+        load_callable=load_callable,
     )
 
 

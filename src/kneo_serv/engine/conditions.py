@@ -1,0 +1,54 @@
+"""When an edge of a graph is taken."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import Any
+
+from kneo_serv.model.plan import Condition
+
+
+@dataclass(frozen=True, slots=True)
+class Sight:
+    """What a condition sees of the node that just ended."""
+
+    text: str
+    failed: bool = False
+    """Whether it failed and went on all the same (`on_error: continue`)."""
+    metadata: Mapping[str, Any] = field(default_factory=dict)
+    variables: Mapping[str, Any] = field(default_factory=dict)
+
+
+def holds(condition: Condition, sight: Sight) -> bool:
+    """Whether the condition is met. Raises ValueError for a type that the engine does not know."""
+    match condition.type:
+        case "always":
+            return True
+        case "never":
+            return False
+        case "output_contains":
+            return _fold(condition, condition.value) in _fold(condition, sight.text)
+        case "output_equals":
+            return _fold(condition, condition.value) == _fold(condition, sight.text)
+        case "metadata_equals":
+            return _equals(sight.metadata, condition)
+        case "variable_equals":
+            return _equals(sight.variables, condition)
+        case "status_is":
+            return bool(condition.value == ("failed" if sight.failed else "completed"))
+        case "all_of":
+            return all(holds(part, sight) for part in condition.conditions)
+        case "any_of":
+            return any(holds(part, sight) for part in condition.conditions)
+        case "not":
+            return not any(holds(part, sight) for part in condition.conditions)
+        case unknown:
+            raise ValueError(f"unknown type of condition: {unknown!r}")
+
+
+def _fold(condition: Condition, text: Any) -> str:
+    return str(text) if condition.case_sensitive else str(text).casefold()
+
+
+def _equals(values: Mapping[str, Any], condition: Condition) -> bool:
+    key = condition.key or ""
+    return key in values and bool(values[key] == condition.value)
