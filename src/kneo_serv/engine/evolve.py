@@ -25,7 +25,9 @@ def evolve(plan: Plan, run: Run, recorded: ev.Recorded) -> Run:
     """
     if recorded.seq != run.seq + 1:
         raise JournalFault(f"event {recorded.seq} does not follow event {run.seq}")
-    return replace(_apply(plan, run, recorded.event, recorded.at), seq=recorded.seq, at=recorded.at)
+    after = _apply(plan, run, recorded.event, recorded.at)
+    ended_at = (run.ended_at or recorded.at) if after.status.is_terminal else None
+    return replace(after, seq=recorded.seq, at=recorded.at, ended_at=ended_at)
 
 
 def _apply(plan: Plan, run: Run, event: ev.Event, at: float) -> Run:

@@ -187,6 +187,7 @@ class Run:
     deadline_at: float | None = None
     timeout_seconds: float | None = None
     started_at: float | None = None
+    ended_at: float | None = None
     steps: int = 0
     """Steps finished."""
     usage: Usage = Usage()

@@ -91,7 +91,15 @@ def _entry(
             return None
 
 
-_EXTERNAL = (ev.RunCancelled, ev.RunTimedOut, ev.RunExpired, ev.HumanExpired, ev.HumanEscalated, ev.HumanReminded)
+_EXTERNAL = (
+    ev.LateOutcome,
+    ev.RunCancelled,
+    ev.RunTimedOut,
+    ev.RunExpired,
+    ev.HumanExpired,
+    ev.HumanEscalated,
+    ev.HumanReminded,
+)
 
 
 def _only_external(draft: Draft) -> bool:

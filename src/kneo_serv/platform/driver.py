@@ -29,11 +29,13 @@ from kneo_serv.model.run import Phase
 from kneo_serv.platform.draft import Draft
 from kneo_serv.platform.journal import RunJournal
 from kneo_serv.platform.options import PlatformOptions
-from kneo_serv.platform.outcome import Outcome, event_of
+from kneo_serv.platform.outcome import Outcome, event_of, late
 from kneo_serv.platform.performer import Performer
 from kneo_serv.store.contract import Appended, Refusal
 
 log = logging.getLogger("kneo_serv.platform")
+
+_LATE_TRIES = 5
 
 _EFFECTS = (CallFunction, RunAgentTurn, CallTool)
 
@@ -115,14 +117,18 @@ class Driver:
             JournalFault, CodecError, KeyError: the run cannot be folded or decided; it should be parked.
             StoreError: the store cannot keep what happened; the lease runs out by itself.
         """
-        try:
-            return await self._drive()
-        finally:
-            await self._settle()
-
-    async def _drive(self) -> DriveEnd:
-        leading: list[ev.Event] = [ev.LegStarted(self._lease.owner, self._lease.fence, self._reason)]
         outcomes: list[Outcome] = []
+        try:
+            end = await self._drive(outcomes)
+        finally:
+            outcomes += await self._settle()
+        if end is DriveEnd.ENDED and outcomes:
+            await self._note_late(outcomes)
+        return end
+
+    async def _drive(self, outcomes: list[Outcome]) -> DriveEnd:
+        """Leaves in `outcomes` what came of effects and was not journaled."""
+        leading: list[ev.Event] = [ev.LegStarted(self._lease.owner, self._lease.fence, self._reason)]
         while True:
             if self._lease.lost:
                 return DriveEnd.LOST
@@ -145,7 +151,8 @@ class Driver:
                     # Only what really happened is kept; what was about to begin is decided anew.
                     self._stale = True
                     continue
-                leading, outcomes = [], []
+                leading = []
+                outcomes.clear()
                 if draft.run.status.is_terminal:
                     return DriveEnd.ENDED
                 if release:
@@ -157,7 +164,7 @@ class Driver:
                 return DriveEnd.STOPPED
             if self._stopping and not self._tasks:
                 return DriveEnd.STOPPED
-            outcomes = await self._wait(draft)
+            outcomes += await self._wait(draft)
 
     def _next(self, leading: list[ev.Event], outcomes: list[Outcome]) -> tuple[Draft, list[Effect]]:
         now = self._clock.now()
@@ -216,12 +223,25 @@ class Driver:
         self._tasks.difference_update(done)
         return [task.result() for task in done]
 
-    async def _settle(self) -> None:
-        """Cancels what is still in flight and gives it a grace."""
+    async def _settle(self) -> list[Outcome]:
+        """Cancels what is still in flight and gives it a grace; the outcomes of what ended all the same."""
+        if not self._tasks:
+            return []
         for task in self._tasks:
             task.cancel()
-        if self._tasks:
-            _, hanging = await asyncio.wait(self._tasks, timeout=self._options.grace_seconds)
-            if hanging:
-                log.warning("%d calls of run %s did not end when cancelled", len(hanging), self._journal.run.id)
+        done, hanging = await asyncio.wait(self._tasks, timeout=self._options.grace_seconds)
+        if hanging:
+            log.warning("%d calls of run %s did not end when cancelled", len(hanging), self._journal.run.id)
         self._tasks.clear()
+        return [task.result() for task in done if not task.cancelled()]
+
+    async def _note_late(self, outcomes: list[Outcome]) -> None:
+        """Journals what came too late to count, so that nobody wonders whether it happened."""
+        for _ in range(_LATE_TRIES):
+            await self._journal.catch_up()
+            draft = self._journal.draft(self._clock.now())
+            for outcome in outcomes:
+                draft.add(late(outcome))
+            if isinstance(await self._journal.append(draft, late=True), Appended):
+                return
+        log.warning("run %s: late outcomes could not be noted", self._journal.run.id)

@@ -174,10 +174,12 @@ class RunJournal:
         fence: int | None = None,
         release: bool = False,
         revive: bool = False,
+        late: bool = False,
     ) -> Appended | Refused:
         """Makes the draft durable, all or nothing; on success it is the present state.
 
-        With `owner` and `fence` under the lease, else by compare-and-set alone.
+        With `owner` and `fence` under the lease, else by compare-and-set alone. `revive` may follow a failure, `late`
+        any end.
         """
         rows = tuple(event_row(recorded) for recorded in draft.events)
         stand = posture(draft.run)
@@ -202,6 +204,7 @@ class RunJournal:
             snapshot=snapshot,
             release=release,
             revive=revive,
+            late=late,
             progress=any(not isinstance(recorded.event, _NO_PROGRESS) for recorded in draft.events),
         )
         result = await self._store.append(append)
@@ -231,7 +234,7 @@ def _projection(draft: Draft, stand: Posture) -> Projection:
         error_type=run.error_type,
         error_message=run.error_message and redact_text(run.error_message),
         started_at=run.started_at,
-        completed_at=run.at if run.status.is_terminal else None,
+        completed_at=run.ended_at,
         input_tokens=run.usage.input_tokens,
         output_tokens=run.usage.output_tokens,
     )

@@ -21,8 +21,10 @@ from kneo_serv.platform.options import PlatformOptions
 from kneo_serv.platform.platform import Platform, Submission
 from kneo_serv.platform.projection import TaskFolder
 from kneo_serv.platform.retention import RetentionPolicy, RetentionReport, cut_of
+from kneo_serv.runtime import RuntimeRegistry
 from kneo_serv.spec import SpecCompiler
 from kneo_serv.store.contract import Store, TimerKind
+from kneo_serv.tools import ToolRegistry
 
 type OnEvent = Callable[[ev.Recorded], None]
 """Is told the public form of each event as it becomes durable, on a thread of the platform."""
@@ -381,8 +383,8 @@ class PlatformManager:
     async def _open(self) -> Platform:
         platform = Platform(
             store=self.run_state_store,
-            tools=self.compiler.tool_registry,
-            runtimes=self.compiler.runtime_registry,
+            tools=_tools(self.compiler),
+            runtimes=_runtimes(self.compiler),
             options=self.options,
             folder=self.continuation_store,
         )
@@ -464,6 +466,25 @@ def _filter(status: str | None, filters: RunFilter | None) -> RunFilter:
     if status is None:
         return wanted
     return replace(wanted, status=(RunStatus.BLOCKED.value if status == PAUSED else status,))
+
+
+def _tools(compiler: SpecCompiler) -> ToolRegistry:
+    tools = compiler.tool_registry
+    if tools is None:
+        return ToolRegistry()
+    if isinstance(tools, ToolRegistry):
+        return tools
+    raise InvalidRequestError("The compiler's tool_registry must be a kneo_serv.tools.ToolRegistry to run specs.")
+
+
+def _runtimes(compiler: SpecCompiler) -> RuntimeRegistry:
+    runtimes = compiler.runtime_registry
+    if isinstance(runtimes, RuntimeRegistry):
+        return runtimes
+    raise InvalidRequestError(
+        "The compiler's runtime_registry must be a kneo_serv.runtime.RuntimeRegistry to run specs "
+        "(kneo_serv.service.factory.create_runtime_registry() makes one)."
+    )
 
 
 async def _call(function: Callable[[], None]) -> None:

@@ -140,7 +140,7 @@ class Append:
     release: bool = False
     revive: bool = False
     late: bool = False
-    """Facts about a run that has ended already: its status must be terminal, and the projection is left alone."""
+    """Facts about a run that has ended already; refused (`Refusal.SEQUENCE`) while its status is not terminal."""
     progress: bool = True
 
 

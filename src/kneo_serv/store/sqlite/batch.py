@@ -252,8 +252,10 @@ def _refusal(append: Append, head: _Head | None, tasks: dict[tuple[str, str], bo
         return Refusal.MISSING
     if append.fence is not None and (head.fence != append.fence or head.owner is None or head.owner != append.owner):
         return Refusal.FENCE
-    if head.status.is_terminal and not (append.revive and head.status is RunStatus.FAILED):
+    if head.status.is_terminal and not append.late and not (append.revive and head.status is RunStatus.FAILED):
         return Refusal.ENDED
+    if append.late and not head.status.is_terminal:
+        return Refusal.SEQUENCE
     if head.seq != append.expected_seq:
         return Refusal.SEQUENCE
     closed: set[str] = set()

@@ -38,7 +38,7 @@ from kneo_serv.store.sqlite.checkpoints import Checkpointer
 from kneo_serv.store.sqlite.connection import SYNCHRONOUS, connect, prepare_file
 from kneo_serv.store.sqlite.faults import translate
 from kneo_serv.store.sqlite.jsontext import array
-from kneo_serv.store.sqlite.owner import JumpWatch
+from kneo_serv.store.sqlite.owner import JumpWatch, local_owner
 from kneo_serv.store.sqlite.readers import Query, Readers
 from kneo_serv.store.sqlite.requests import Work, addition, audit_row, creation
 from kneo_serv.store.sqlite.schema import SCHEMA_VERSION
@@ -93,6 +93,10 @@ class SQLiteStore:
         for part in (self._writer, self._readers, self._watcher, self._checkpointer):
             if part is not None:
                 await part.close()
+
+    def new_owner(self) -> Owner:
+        """A name for a worker of this process, as `claim` understands it; never the same twice."""
+        return local_owner()
 
     async def now(self) -> float:
         """The host's clock, which is the clock of an embedded database."""
