@@ -29,7 +29,7 @@ _OLD_EVENTS = (
     " AND coalesce(completed_at, updated_at) < :before LIMIT :limit)"
 )
 _OLD_TASKS = (
-    "DELETE FROM human_tasks WHERE continuation_id IN (SELECT continuation_id FROM human_tasks"
+    "DELETE FROM human_tasks WHERE continuation_id IN (SELECT human_tasks.continuation_id FROM human_tasks"
     " JOIN runs ON runs.id = run_id WHERE human_tasks.status <> 'open'"
     " AND coalesce(closed_at, human_tasks.created_at) < :before"
     " AND runs.status IN (SELECT value FROM json_each(:terminal)) LIMIT :limit)"
@@ -102,7 +102,5 @@ def _keep_position(connection: sqlite3.Connection, newest: int) -> None:
     if _newest(connection) == newest:
         connection.execute("DELETE FROM run_events WHERE run_id = '' AND position < ?", (newest,))
     else:
-        connection.execute(
-            "INSERT INTO run_events (position, run_id, seq, kind, at, payload) VALUES (?1, '', ?1, '', 0, '')",
-            (newest,),
-        )
+        mark = "INSERT INTO run_events (position, run_id, seq, kind, at, payload) VALUES (?, '', ?, '', 0, '')"
+        connection.execute(mark, (newest, newest))
