@@ -10,7 +10,7 @@ from pydantic_core import ErrorDetails
 from kneo_serv.spec.finding import Finding, error
 from kneo_serv.spec.models.spec import KneoSpec
 from kneo_serv.spec.models.workflow import WORKFLOW_MODELS, WORKFLOW_TYPES
-from kneo_serv.spec.path import Path, did_you_mean, nearest
+from kneo_serv.spec.path import Path, did_you_mean, look_up, nearest
 
 _WANTED = {
     "string": "a text",
@@ -35,14 +35,10 @@ def fault_path(item: ErrorDetails, data: Mapping[str, Any]) -> Path:
     path: list[str | int] = []
     current: Any = data
     for part in item["loc"]:
-        if (isinstance(current, Mapping) and part in current) or (
-            isinstance(current, list) and isinstance(part, int) and part < len(current)
-        ):
-            current = current[part]
-        elif part in WORKFLOW_MODELS:
+        known = look_up(current, (part,))
+        if part in WORKFLOW_MODELS and known is None:
             continue
-        else:
-            current = None
+        current = known
         path.append(part)
     return tuple(path)
 
@@ -64,11 +60,11 @@ def _fault(item: ErrorDetails, data: Mapping[str, Any]) -> Finding:
     path = fault_path(item, data)
     kind = item["type"]
     last = str(path[-1]) if path else "spec"
-    value = _at(data, path)
+    value = look_up(data, path)
     hint: str | None
     match kind:
         case "missing":
-            holder = _at(data, path[:-1])
+            holder = look_up(data, path[:-1])
             unknown = set(holder) - set(_keys(item["loc"][:-1])) if isinstance(holder, Mapping) else set()
             typo = nearest(last, unknown)
             hint = f"Is `{typo}` meant to be `{last}`?" if typo else f"Add the key `{last}`."
@@ -93,8 +89,15 @@ def _fault(item: ErrorDetails, data: Mapping[str, Any]) -> Finding:
             return error("E_SCHEMA", path, f"`{last}` must be more than 0.")
         case "int_from_float":
             return error("E_SCHEMA", path, f"`{last}` must be a whole number, found a number with a fraction.")
-        case _ if kind.startswith("kneo_"):
-            return error("E_SCHEMA", path, f"`{last}`: {item['msg']}.")
+        case _:
+            return _wrong_type(path, item, value)
+
+
+def _wrong_type(path: Path, item: ErrorDetails, value: Any) -> Finding:
+    kind = item["type"]
+    last = str(path[-1]) if path else "spec"
+    if kind.startswith("kneo_"):
+        return error("E_SCHEMA", path, f"`{last}`: {item['msg']}.")
     wanted = _WANTED.get(kind.split("_")[0], "something else")
     hint = None
     if wanted == "a text" and isinstance(value, (bool, int, float)):
@@ -113,17 +116,6 @@ def _choice(name: str, value: Any, choices: list[str]) -> tuple[str, str]:
 
 def _listed(words: list[str] | tuple[str, ...]) -> str:
     return ", ".join(f"`{word}`" for word in words)
-
-
-def _at(data: Any, path: Path) -> Any:
-    for part in path:
-        if isinstance(data, Mapping):
-            data = data.get(str(part))
-        elif isinstance(data, list) and isinstance(part, int) and part < len(data):
-            data = data[part]
-        else:
-            return None
-    return data
 
 
 def _keys(loc: tuple[int | str, ...]) -> list[str]:

@@ -4,7 +4,7 @@ from itertools import pairwise
 from typing import Any
 
 from kneo_serv.errors import InvalidRequestError
-from kneo_serv.model.plan import Flow, FlowType, Step
+from kneo_serv.model.plan import ROOT, Flow, FlowType, Step
 from kneo_serv.spec.build.flows import build_flow
 from kneo_serv.spec.models.spec import KneoSpec
 
@@ -17,11 +17,13 @@ def graph_view(spec: KneoSpec) -> dict[str, Any]:
     """
     if spec.workflow is None:
         raise InvalidRequestError("The spec has no `workflow` to draw.")
-    return flow_view(build_flow(spec, spec.workflow))
+    return flow_view(build_flow(spec, spec.workflow), root_agent=spec.agent.name)
 
 
-def flow_view(flow: Flow) -> dict[str, Any]:
+def flow_view(flow: Flow, *, root_agent: str) -> dict[str, Any]:
     """`{workflow_name, workflow_kind, start, max_steps, nodes, edges}` of a flow of any type.
+
+    A node's `name` is the component it refers to, and `root_agent` for the root agent.
 
     Participants of a concurrent workflow stand side by side, without edges; those of a handoff or a group chat are
     joined in the order of their turns.
@@ -32,16 +34,16 @@ def flow_view(flow: Flow) -> dict[str, Any]:
         "workflow_kind": flow.type.value,
         "start": flow.start if graph else (flow.steps[0].id if flow.steps else None),
         "max_steps": flow.max_steps if graph else None,
-        "nodes": [_node(step) for step in flow.steps],
+        "nodes": [_node(step, root_agent) for step in flow.steps],
         "edges": _edges(flow),
     }
 
 
-def _node(step: Step) -> dict[str, Any]:
+def _node(step: Step, root_agent: str) -> dict[str, Any]:
     return {
         "id": step.id,
         "kind": step.kind.value,
-        "name": step.ref if not step.ref.startswith("@") else step.id,
+        "name": root_agent if step.ref == ROOT else step.ref,
         "on_error": step.on_error.value,
         "fallback_node": step.fallback,
         "max_retries": step.max_retries,

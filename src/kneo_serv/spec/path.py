@@ -1,7 +1,8 @@
 """Places in a document: a path of keys and indexes, and how people read it."""
 
 import difflib
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
+from typing import Any
 
 type Path = tuple[str | int, ...]
 
@@ -15,6 +16,18 @@ def show(path: Path) -> str:
         else:
             text += f".{part}" if text else part
     return text
+
+
+def look_up(data: Any, path: Path) -> Any:
+    """What stands at the path; None where nothing does."""
+    for part in path:
+        if isinstance(data, Mapping):
+            data = data.get(part)
+        elif isinstance(data, list) and not isinstance(part, str) and 0 <= part < len(data):
+            data = data[part]
+        else:
+            return None
+    return data
 
 
 def nearest(word: str, known: Iterable[str]) -> str | None:

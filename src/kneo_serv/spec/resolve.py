@@ -16,6 +16,9 @@ type Source = str | FilePath | Mapping[str, Any]
 """A spec as it is handed in: the path of a file, or a plain mapping."""
 
 
+_WHOLE = ("model", "runtime_preferences")
+
+
 @dataclass(frozen=True, slots=True)
 class Layer:
     """One document of several. `document` is None when it came as a plain mapping."""
@@ -55,7 +58,7 @@ def resolve(
 ) -> Resolved:
     """The layers and overrides as one document of the present version, short forms written out.
 
-    `defaults` fill what is not written; a block of the root agent is filled as a whole or not at all.
+    `defaults` fill what is not written; model and runtime of the root agent as a whole or not at all.
 
     Raises:
         SpecMigrationError: the version is not known.
@@ -72,20 +75,23 @@ def resolve(
         place = SourceMap(written).locate(("version",))
         raise SpecMigrationError(problem, source=place.source, line=place.line, column=place.column)
     migrated = migrate_spec(data)
-    data = _fill(migrated.spec, defaults) if defaults else migrated.spec
-    data = normalise(data, environment=environment)
+    data = normalise(migrated.spec, environment=environment)
+    if defaults:
+        data = normalise(_fill(data, defaults))
     if skills_overlay:
         data = _skills(data, skills_overlay)
     return Resolved(data, SourceMap(written, migrated.moved))
 
 
 def _fill(spec: Mapping[str, Any], defaults: Mapping[str, Any]) -> dict[str, Any]:
-    agent_defaults = defaults.get("agent")
     filled = fill(spec, {key: value for key, value in defaults.items() if key != "agent"})
     agent = spec.get("agent")
+    agent_defaults = defaults.get("agent")
     if isinstance(agent, Mapping) and isinstance(agent_defaults, Mapping) and agent.get("as_agent") is None:
+        written = {key: value for key, value in agent.items() if value is not None}
         # Half a model from the spec and half from the project would be neither.
-        filled["agent"] = {**agent_defaults, **{key: value for key, value in agent.items() if value is not None}}
+        gaps = {key: value for key, value in agent_defaults.items() if key not in _WHOLE or key not in written}
+        filled["agent"] = fill(written, gaps)
     return filled
 
 

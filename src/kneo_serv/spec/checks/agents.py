@@ -61,6 +61,10 @@ def _model(agent: AgentAt) -> Iterator[Finding]:
             path = (*agent.path, "strategy", "max_iterations")
             yield error("E_AGENT_MAX_ITERATIONS", path, "`max_iterations` must be at least 1.")
     model = agent.spec.model
+    if model is not None and model.extra.get("api_key"):
+        place = (*agent.path, "model", "extra", "api_key")
+        hint = "Put it into an environment variable, and name that in `api_key_ref`."
+        yield warning("W_SECRET_INLINE", place, "A key stands in the spec, for all to read.", hint)
     if model is not None and model.timeout_seconds is not None and model.timeout_seconds < 0:
         yield error("E_AGENT_TIMEOUT", (*agent.path, "model", "timeout_seconds"), "`timeout_seconds` is below 0.")
 

@@ -1,0 +1,50 @@
+"""The published JSON Schema of the v1 document, for editors."""
+
+import copy
+from typing import Any
+
+from kneo_serv.spec.models.spec import KneoSpec
+
+_TEXT = {"type": "string"}
+
+
+def spec_schema() -> dict[str, Any]:
+    """The schema (draft 2020-12) of a spec as people write it, short forms included. A fresh copy with each call."""
+    schema = copy.deepcopy(KneoSpec.model_json_schema(by_alias=True))
+    blocks: dict[str, Any] = schema.get("$defs", {})
+    _short_forms(blocks)
+    for block in (schema, *blocks.values()):
+        _without_titles(block)
+    return {
+        "$schema": "https://json-schema.org/draft/2020-12/schema",
+        "title": "Kneo spec v1",
+        **schema,
+    }
+
+
+def _short_forms(blocks: dict[str, Any]) -> None:
+    agent = blocks["AgentSpec"]["properties"]
+    for key, short in (
+        ("strategy", {"type": "string", "enum": ["simple", "react", "plan-act"]}),
+        ("model", _TEXT),
+        ("tools", {"type": "array", "items": _TEXT}),
+    ):
+        agent[key]["anyOf"].append(short)
+    steps = blocks["SequentialSpec"]["properties"]["steps"]
+    steps["items"] = {"anyOf": [steps["items"], _TEXT]}
+
+
+def _without_titles(block: Any) -> None:
+    """Titles are the field names in another spelling, so they only make hints longer."""
+    if not isinstance(block, dict):
+        return
+    if isinstance(block.get("title"), str):
+        del block["title"]
+    properties = block.get("properties")
+    for child in properties.values() if isinstance(properties, dict) else ():
+        _without_titles(child)
+    for key in ("items", "additionalProperties"):
+        _without_titles(block.get(key))
+    for key in ("anyOf", "oneOf"):
+        for child in block.get(key, ()):
+            _without_titles(child)
