@@ -158,3 +158,18 @@ def test_broken_yaml_is_told_with_line_and_column(kneo: Shell, verb: str) -> Non
     assert (error["code"], error["source"]) == ("spec_unreadable", "broken.yaml")
     assert error["line"] >= 2
     assert error["column"] >= 1
+
+
+def test_a_sealed_spec_shows_every_change(kneo: Shell, monkeypatch: pytest.MonkeyPatch) -> None:
+    kneo.write("good.yaml", SPEC.replace("TOOL", "web_search"))
+    words = ["spec", "bundle", "sign", "good.yaml", "-o", "good.bundle.json", "--approved-by", "Ada", "--json"]
+    monkeypatch.delenv("KNEO_SERV_SPEC_SIGNING_KEY", raising=False)
+    assert "KNEO_SERV_SPEC_SIGNING_KEY" in kneo(*words).json["error"]["message"]
+    monkeypatch.setenv("KNEO_SERV_SPEC_SIGNING_KEY", "a key")
+    assert kneo(*words).json["signature"]["algorithm"] == "HMAC-SHA256"
+    bundle = kneo.folder / "good.bundle.json"
+    assert kneo("spec", "bundle", "verify", "good.bundle.json").exit_code == 0
+    bundle.write_text(bundle.read_text().replace("Good enough?", "Fine?"))
+    broken = kneo("spec", "bundle", "verify", "good.bundle.json", "--json")
+    assert (broken.exit_code, broken.json["valid"], broken.json["digest_valid"]) == (1, False, False)
+    assert "✗ The digest does not match" in kneo("spec", "bundle", "verify", "good.bundle.json").stderr

@@ -1,6 +1,6 @@
 """What answers the commands. All answers are JSON values, so that a service can answer as well as this process."""
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -25,11 +25,12 @@ _FAREWELL = 2.0
 
 @dataclass(frozen=True, slots=True)
 class RunOrder:
-    """What is to be run. `timeout_seconds` is the deadline of the run, counted from its start."""
+    """What is to be run: the document `spec`, or else the file. `timeout_seconds` counts from the run's start."""
 
     spec_path: str
     input_text: str
     target: str
+    spec: Mapping[str, Any] | None = None
     environment: str | None = None
     overlays: Sequence[str] = ()
     timeout_seconds: float | None = None
@@ -125,13 +126,15 @@ class LocalBackend:
         """Starts a run and waits until it rests or ends."""
         result = self._manager.run_from_spec(
             input_text=order.input_text,
-            spec_path=order.spec_path,
+            spec_path=order.spec_path if order.spec is None else None,
+            spec=order.spec,
             target=order.target,
             environment=order.environment,
             overlays=list(order.overlays) or None,
             timeout_seconds=order.timeout_seconds,
             session_id=order.session_id,
             tags=order.tags,
+            metadata=None if order.spec is None else {"spec_path": order.spec_path},
             on_event=listener,
         )
         return self._rested(result, listener)

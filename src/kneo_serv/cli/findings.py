@@ -24,7 +24,7 @@ def counts_of(diagnostics: "Sequence[Diagnostic]") -> tuple[int, int]:
 
 
 def tally(diagnostics: "Sequence[Diagnostic]") -> str:
-    """`2 errors, 1 warning.`"""
+    """The numbers in words: `2 errors, 1 warning`."""
     errors, warnings = counts_of(diagnostics)
     parts = [counted(number, noun) for number, noun in ((errors, "error"), (warnings, "warning")) if number]
     return f"{', '.join(parts) or 'nothing found'}."

@@ -6,6 +6,7 @@ import typer
 
 from kneo_serv import __version__
 from kneo_serv.cli.boundary import KneoGroup
+from kneo_serv.cli.commands.bundle import bundle_app
 from kneo_serv.cli.commands.config import config_app
 from kneo_serv.cli.commands.human import human_app
 from kneo_serv.cli.commands.run import run
@@ -29,6 +30,7 @@ app = typer.Typer(
 app.command("run")(run)
 app.add_typer(runs_app)
 app.add_typer(human_app)
+spec_app.add_typer(bundle_app)
 app.add_typer(spec_app)
 app.add_typer(config_app)
 

@@ -1,59 +1,91 @@
-"""A spec with everything that is laid over it, as the commands of `kneo spec` look at it."""
+"""A spec with everything that belongs to it, as the commands look at it."""
 
-from collections.abc import Sequence
-from dataclasses import dataclass
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from kneo_serv.cli.workspace import open_workspace
+from kneo_serv.cli.workspace import Workspace, open_workspace
 
 if TYPE_CHECKING:
     from kneo_serv.spec import CompiledAgentPackage, SpecCompiler, ValidationReport
+    from kneo_serv.spec.environment_policy import EnvironmentPolicy
 
 
 @dataclass(frozen=True, slots=True)
 class Subject:
-    """One spec, seen in one environment."""
+    """One spec in one environment, with overlays over it, the project's defaults under it and its policy around it."""
 
     path: str
     environment: str
     overlays: tuple[str, ...]
     compiler: "SpecCompiler"
+    defaults: Mapping[str, Any] = field(default_factory=dict)
+    policy: "EnvironmentPolicy | None" = None
+
+    @property
+    def _with(self) -> dict[str, Any]:
+        return {"environment": self.environment, "overlays": self.overlays, "defaults": self.defaults}
 
     def report(self) -> "ValidationReport":
-        """What the checks say. Raises SpecParseError for a file that is no YAML or JSON mapping."""
-        return self.compiler.validate(self.path, environment=self.environment, overlays=self.overlays)
+        """What the checks and the environment's policy say; none of the spec's code is loaded.
+
+        Raises:
+            SpecParseError: a file is no YAML or JSON mapping.
+        """
+        report = self.compiler.validate(self.path, **self._with)
+        if self.policy is not None and not report.has_errors:
+            from kneo_serv.spec import KneoSpec
+            from kneo_serv.spec.environment_policy import enforce
+
+            report.diagnostics += enforce(self.policy, KneoSpec.model_validate(self.merged()), report.diagnostics)
+        return report
 
     def package(self) -> "CompiledAgentPackage":
-        """What the compiler makes of it. Raises SpecCompilationError when it has errors."""
-        return self.compiler.compile(self.path, environment=self.environment, overlays=self.overlays)
+        """What the compiler makes of it. Raises SpecCompilationError when it has errors, or the policy refuses it."""
+        self.refuse_faults()
+        return self.compiler.compile(self.path, **self._with)
 
     def summary(self) -> dict[str, Any]:
         """What it holds, by name. Raises SpecCompilationError when it has errors."""
-        return self.compiler.explain(self.path, environment=self.environment, overlays=self.overlays)
+        return self.compiler.explain(self.path, **self._with)
 
     def graph(self) -> dict[str, Any]:
         """Its workflow as nodes and edges. Raises InvalidRequestError when it has none."""
-        return self.compiler.graph(self.path, environment=self.environment, overlays=self.overlays)
+        return self.compiler.graph(self.path, **self._with)
 
     def policies(self) -> dict[str, Any]:
         """What its agents may do, and which people look at it."""
-        return self.compiler.policy_report(self.path, environment=self.environment, overlays=self.overlays)
+        return self.compiler.policy_report(self.path, **self._with)
 
     def merged(self) -> dict[str, Any]:
-        """The one document that the spec and its overlays make together."""
-        return self.compiler.resolve(self.path, environment=self.environment, overlays=self.overlays)
+        """The one document that the spec, its overlays and the project's defaults make together."""
+        return self.compiler.resolve(self.path, **self._with)
+
+    def refuse_faults(self) -> None:
+        """Raises SpecCompilationError when the checks or the environment's policy find errors."""
+        from kneo_serv.spec import SpecCompilationError
+
+        report = self.report()
+        if report.has_errors:
+            raise SpecCompilationError(report)
 
 
 def open_subject(spec: Path | None, environment: str | None, overlays: Sequence[Path] | None) -> Subject:
     """The spec that a command line names, ready to be looked at."""
+    return subject_in(open_workspace(environment), spec, overlays)
+
+
+def subject_in(workspace: Workspace, spec: Path | None, overlays: Sequence[Path] | None) -> Subject:
+    """A spec of this workspace."""
     from kneo_serv.service.factory import create_runtime_registry, create_tool_registry
     from kneo_serv.spec import SpecCompiler
 
-    workspace = open_workspace(environment)
     return Subject(
         path=str(workspace.spec(spec)),
         environment=workspace.environment,
         overlays=tuple(workspace.overlays(overlays)),
         compiler=SpecCompiler(runtime_registry=create_runtime_registry(), tool_registry=create_tool_registry()),
+        defaults=workspace.project.defaults(),
+        policy=workspace.project.policy(),
     )

@@ -1,14 +1,12 @@
 """`kneo config`."""
 
 import json
-import os
 from pathlib import Path
 from typing import Annotated
 
 import typer
 
 from kneo_serv.cli.options import AsJson, Environment
-from kneo_serv.cli.project import find_config, read_project
 from kneo_serv.cli.terminal import show, show_facts, show_json, succeed, warn
 from kneo_serv.cli.workspace import open_workspace
 from kneo_serv.errors import InvalidRequestError
@@ -33,9 +31,10 @@ specs: {{}}
 def show_config(as_json: AsJson = False) -> None:
     """Show the configuration that applies in this folder."""
     from kneo_serv.observe import redact_data
+    from kneo_serv.spec.reader import read_file
 
-    path = find_config(Path.cwd(), os.environ)
-    content = None if path is None else redact_data(dict(read_project(path).content))
+    path = open_workspace().project.config_path
+    content = None if path is None else redact_data(read_file(path).data())
     if as_json:
         show_json(content)
     elif path is None:
@@ -53,23 +52,22 @@ def resolve(
 ) -> None:
     """Show what follows from the configuration: folder, environment, spec, overlays, state."""
     workspace = open_workspace(environment)
-    project = workspace.project
-    named = workspace.spec(spec) if spec is not None or (project and project.default_spec) else None
+    config = workspace.project.config
+    named = workspace.spec(spec) if spec is not None or (config and config.specs.default_spec) else None
     facts = {
         "root_dir": str(workspace.root),
-        "config_path": str(project.path) if project else None,
+        "config_path": str(workspace.project.config_path) if config else None,
         "environment": workspace.environment,
         "spec_path": str(named) if named else None,
         "overlay_paths": workspace.overlays(),
         "state_path": str(workspace.state_path),
-        "has_config": project is not None,
+        "service_url": config.service.default_url if config else None,
+        "has_config": config is not None,
     }
     if as_json:
         show_json(facts)
         return
     show_facts((name.replace("_", " "), value) for name, value in facts.items())
-    if project and project.unused:
-        warn(f"This version makes no use of: {', '.join(project.unused)}.")
 
 
 @config_app.command("init")

@@ -12,6 +12,7 @@ from kneo_serv.cli.backend import RunOrder, open_backend
 from kneo_serv.cli.files import text_of
 from kneo_serv.cli.options import AsJson, Environment, Overlays, Quiet, SpecPath
 from kneo_serv.cli.progress import following
+from kneo_serv.cli.subject import subject_in
 from kneo_serv.cli.workspace import open_workspace
 
 
@@ -52,12 +53,20 @@ def run(
     if timeout is not None and timeout <= 0:
         raise typer.BadParameter("It must be above 0.", param_hint="--timeout")
     workspace = open_workspace(environment)
+    path = workspace.spec(spec)
+    document = None
+    if workspace.project.config is not None:
+        # The project's defaults and policy are known here only, so the finished document is what is run.
+        subject = subject_in(workspace, path, overlays)
+        subject.refuse_faults()
+        document = subject.merged()
     order = RunOrder(
-        spec_path=str(workspace.spec(spec)),
+        spec_path=str(path),
+        spec=document,
         input_text=text,
         target=target.value,
         environment=workspace.environment,
-        overlays=workspace.overlays(overlays),
+        overlays=() if document else workspace.overlays(overlays),
         timeout_seconds=timeout,
         session_id=session,
         tags=tuple(tags or ()),

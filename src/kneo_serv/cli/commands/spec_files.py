@@ -74,9 +74,9 @@ def resolve(
 @spec_app.command("schema")
 def schema(output: Output = None, as_json: AsJson = False) -> None:
     """Write the JSON Schema of specs, as editors use it. It is JSON with and without --json."""
-    from kneo_serv.spec import KneoSpec
+    from kneo_serv.spec.schema import spec_schema
 
-    document = KneoSpec.model_json_schema()
+    document = spec_schema()
     if output is None:
         show_json(document)
         return
