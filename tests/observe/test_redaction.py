@@ -33,6 +33,8 @@ SECRETS = {
     'got "password": "x \\" y", "a": 1': 'got "password": "[REDACTED]", "a": 1',
     'got \\"password\\": \\"x\\", 1': 'got \\"password\\": \\"[REDACTED]\\", 1',
     'cut {"client_secret": 123, "a': 'cut {"client_secret": "[REDACTED]", "a',
+    'near {"password": 123, "b": {"api_key": 12}}': 'near {"password": "[REDACTED]", "b": {"api_key": "[REDACTED]"}}',
+    "connect(password=x)": "connect(password=[REDACTED])",
     "client_secret: abc": "client_secret: [REDACTED]",
     "?access_token=abc&page=2": "?access_token=[REDACTED]&page=2",
     "secret_key=abc": "secret_key=[REDACTED]",
@@ -53,6 +55,8 @@ PLAIN = [
     "package@1.2.3",
     "http://example.com:8080/a/b",
     "password: null",
+    'cut {"password": null}, {"token": 12}',
+    "token: ]",
     "a session_id of s-1",
     "",
 ]
@@ -160,7 +164,7 @@ FRAGMENTS = st.sampled_from(
 )
 TEXTS = st.one_of(st.text(max_size=200), st.lists(FRAGMENTS, max_size=12).map("".join))
 VALUES = st.recursive(
-    st.one_of(st.none(), st.booleans(), st.integers(), st.floats(allow_nan=False), TEXTS),
+    st.one_of(st.none(), st.booleans(), st.integers(), st.floats(allow_nan=False, allow_infinity=False), TEXTS),
     lambda inner: st.one_of(st.lists(inner, max_size=4), st.dictionaries(TEXTS, inner, max_size=4)),
     max_leaves=8,
 )

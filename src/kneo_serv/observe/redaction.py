@@ -8,7 +8,7 @@ word), which is what keeps hostile texts linear.
 import json
 import math
 import re
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from typing import Any
 
 from kneo_serv.observe.secret_names import Secrecy, secrecy
@@ -29,11 +29,10 @@ _NAMES = (
     r"(?:pass(?:word|wd|phrase)|pwd|secret(?:[_-]?(?:access[_-]?)?key)?|(?:api|access|private|client)[_-]?key"
     r"|client[_-]?cert|ca[_-]?bundle|token|credential|cookie|authorization)s?"
 )
-_HINTS = (
-    *("pass", "pwd", "secret", "key", "cert", "bundle", "token", "credential", "cookie", "authorization"),
-    *("bearer", "basic", "digest", "negotiate", "ntlm"),
-)
-"""One of these stands in every text that `_ASSIGNMENT`, `_SCHEME` or `_COOKIE` can match, in lower case."""
+_NAME_HINTS = ("pass", "pwd", "secret", "key", "cert", "bundle", "token", "credential", "cookie", "authorization")
+"""One of these, in lower case, stands in every text that `_ASSIGNMENT` or `_COOKIE` can match."""
+_SCHEME_HINTS = ("bearer", "basic", "digest", "negotiate", "ntlm", "token")
+"""The same for `_SCHEME`."""
 
 _ASSIGNMENT = re.compile(
     rf"(?P<name>{_NAMES})(?P<quote>\\*[\"'])?(?P<gap>[ \t]*[=:][ \t]*)"
@@ -42,6 +41,7 @@ _ASSIGNMENT = re.compile(
     r"|\\+\"[^\"\\\r\n]*+(?:\\+\")?|[^\s\"'\\,;&]+))",
     re.ASCII | re.IGNORECASE,
 )
+_OPENING = re.compile(r"\\*[\"']")
 _SCHEME = re.compile(
     r"(?<![A-Za-z0-9_-])(?:(?P<bearer>Bearer[ \t]+)(?P<token>[A-Za-z0-9._~+/=-]+)"
     r"|(?P<digest>Digest[ \t]+)[A-Za-z]+=[^\r\n]+"
@@ -70,7 +70,7 @@ _PLAIN_WORDS = frozenset(
     }
 )
 """What follows the word bearer in ordinary sentences."""
-_NOTHING = frozenset({"null", "none", "true", "false"})
+_NOTHING = frozenset({"", "null", "none", "true", "false"})
 
 
 def redact_text(text: str) -> str:
@@ -172,10 +172,12 @@ def _redact_plain(text: str) -> str:
     if "-" in text:
         text = _SSN.sub(REDACTED_SSN, text)
     lowered = text.lower()
-    if any(hint in lowered for hint in _HINTS):
-        for pattern, replacement in _WORDED:
-            text = pattern.sub(replacement, text)
-    return text
+    assigns = ("=" in text or ":" in text) and any(hint in lowered for hint in _NAME_HINTS)
+    if assigns:
+        text = _COOKIE.sub(rf"\1{REDACTED}", text)
+    if any(hint in lowered for hint in _SCHEME_HINTS):
+        text = _SCHEME.sub(_without_credential, text)
+    return _ASSIGNMENT.sub(_without_value, text) if assigns else text
 
 
 def _without_credential(match: re.Match[str]) -> str:
@@ -196,22 +198,24 @@ def _looks_random(word: str) -> bool:
 
 
 def _without_value(match: re.Match[str]) -> str:
-    value, quote = match["value"], match["quote"] or ""
-    scheme = match["scheme"] or ""
-    bare = value[len(scheme) :]
+    value, quote, scheme = match["value"], match["quote"] or "", match["scheme"] or ""
+    bare, tail = _split_brackets(value[len(scheme) :])
     if bare.lower() in _NOTHING or ("token" in match["name"].lower() and bare.replace(".", "", 1).isdigit()):
         return match[0]
-    opening = bare[: len(bare) - len(bare.lstrip("\\\"'"))]
-    if opening:
-        closing = opening if len(bare) > len(opening) and bare.endswith(opening) else ""
+    if (opened := _OPENING.match(bare)) is not None:
+        opening = opened[0]
+        closing = opening if len(bare) >= 2 * len(opening) and bare.endswith(opening) else ""
     else:
         # A bare value under a quoted name (truncated JSON, say) gets quotes, so that the rest still reads as JSON.
         opening = closing = quote if not scheme else ""
-    return f"{match['name']}{quote}{match['gap']}{scheme}{opening}{REDACTED}{closing}"
+    return f"{match['name']}{quote}{match['gap']}{scheme}{opening}{REDACTED}{closing}{tail}"
 
 
-_WORDED: tuple[tuple[re.Pattern[str], str | Callable[[re.Match[str]], str]], ...] = (
-    (_COOKIE, rf"\1{REDACTED}"),
-    (_SCHEME, _without_credential),
-    (_ASSIGNMENT, _without_value),
-)
+def _split_brackets(value: str) -> tuple[str, str]:
+    """A value, and the closing brackets behind a bare one, which belong to what stands around it."""
+    if _OPENING.match(value) is not None:
+        return value, ""
+    bare = value.rstrip("}])")
+    if len(bare) < len(REDACTED) and value.startswith(REDACTED):
+        bare = REDACTED
+    return bare, value[len(bare) :]
