@@ -1,6 +1,5 @@
 """The platform: the use cases, in asynchronous form, on a loop of its own."""
 
-import asyncio
 import logging
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field, replace
@@ -11,7 +10,6 @@ from kneo_serv.errors import (
     NotFoundError,
     QueueFullError,
     RunStateConflictError,
-    StoreError,
 )
 from kneo_serv.model import event as ev
 from kneo_serv.model.clock import Clock
@@ -22,16 +20,15 @@ from kneo_serv.model.task import HumanResponse
 from kneo_serv.platform import views
 from kneo_serv.platform.auditing import audit_event
 from kneo_serv.platform.chance import RandomIds, SystemClock
-from kneo_serv.platform.driver import DriveEnd, Driver
 from kneo_serv.platform.humans import Humans
 from kneo_serv.platform.journal import Journal, Listener, event_row, plan_text, public, public_text
-from kneo_serv.platform.leases import LeaseKeeper
 from kneo_serv.platform.options import PlatformOptions
 from kneo_serv.platform.outside import Outside, OutsideRefused
 from kneo_serv.platform.performer import Performer, Runtimes
 from kneo_serv.platform.projection import TaskFiles, TaskFolder
 from kneo_serv.platform.timekeeper import Timekeeper
 from kneo_serv.platform.watch import Watch
+from kneo_serv.platform.workers import Workers
 from kneo_serv.store.contract import Append, Claim, NewRun, Store, Timer, TimerKind
 from kneo_serv.tools import HandlerPool, ToolRegistry
 
@@ -77,19 +74,26 @@ class Platform:
         self._performer = Performer(tools=tools, runtimes=runtimes, pool=self._pool, options=self.options)
         self._journal = Journal(store, clock=self._clock, ids=self._ids)
         self._watch = Watch(store, interval=self.options.watch_seconds)
-        self._keeper = LeaseKeeper(store, owner=self._owner, seconds=self.options.lease_seconds, clock=self._clock)
+        self._workers = Workers(
+            store=store,
+            journal=self._journal,
+            performer=self._performer,
+            watch=self._watch,
+            owner=self._owner,
+            clock=self._clock,
+            ids=self._ids,
+            options=self.options,
+        )
         self._outside = Outside(self._journal, clock=self._clock)
         self._humans = Humans(store, self._outside)
         self._files = TaskFiles(store, folder) if folder is not None else None
         self._dispatcher = EmbeddedDispatcher[Claim](
-            claim=self._claim,
-            execute=self._drive,
+            claim=self._workers.claim,
+            execute=self._workers.drive,
             concurrency=self.options.worker_concurrency,
             poll_seconds=self.options.idle_poll_seconds,
         )
         self._timekeeper = Timekeeper(store, fire=self.fire)
-        self._drivers: dict[RunId, Driver] = {}
-        self._drives: set[asyncio.Task[None]] = set()
         self._journal.on_append(self._appended)
 
     # --- life -------------------------------------------------------------------------------------------------------
@@ -109,16 +113,9 @@ class Platform:
     async def close(self, *, timeout: float) -> bool:
         """Drains for up to `timeout` seconds, then gives all leases back; whether every run in hand came to a rest."""
         await self._timekeeper.stop()
-        for driver in self._drivers.values():
-            driver.stop()
+        self._workers.stop()
         drained = await self._dispatcher.stop(timeout)
-        if self._drives:
-            _, hanging = await asyncio.wait(self._drives, timeout=timeout)
-            for task in hanging:
-                task.cancel()
-            await asyncio.gather(*hanging, return_exceptions=True)
-            drained = drained and not hanging
-        await self._keeper.close()
+        drained = await self._workers.drain(timeout) and drained
         await self._watch.close()
         await self._performer.close()
         self._pool.close()
@@ -135,7 +132,7 @@ class Platform:
     @property
     def in_hand(self) -> int:
         """Runs that this process executes now."""
-        return len(self._drivers)
+        return self._workers.in_hand
 
     # --- runs -------------------------------------------------------------------------------------------------------
 
@@ -176,7 +173,7 @@ class Platform:
             )
         )
         if hold:
-            self._execute(Claim(run_id, 1))
+            self._workers.execute(Claim(run_id, 1))
         else:
             self._dispatcher.submit()
         return record
@@ -195,13 +192,13 @@ class Platform:
             left = None if ends is None else ends - self._clock.monotonic()
             if record.phase in (Phase.WAITING_HUMAN, Phase.ENDED, Phase.PARKED) or (left is not None and left <= 0):
                 return record
-            if run_id not in self._drivers:
+            if not self._workers.drives(run_id):
                 if record.phase is Phase.WAITING_TIMER:
                     await self._fire_due(run_id)
-                for claim in await self._claim_one(run_id):
-                    self._execute(claim)
+                for claim in await self._workers.claim_one(run_id):
+                    self._workers.execute(claim)
             # Another process may hold the lease and die: so one looks again from time to time.
-            pause = 1.0 if run_id not in self._drivers else self.options.lease_seconds
+            pause = 1.0 if not self._workers.drives(run_id) else self.options.lease_seconds
             await self._watch.growth(run_id, timeout=pause if left is None else min(pause, left))
 
     async def result(self, run_id: RunId) -> RunResult:
@@ -262,6 +259,11 @@ class Platform:
             record, tasks[0] if tasks else None, visited=views.visited_steps(events), trace_event_count=dropped
         )
 
+    async def audit(self, event_type: str, *, actor: str | None = None, metadata: dict[str, Any]) -> None:
+        """Writes an audit event that belongs to no run."""
+        event = audit_event(self._ids, event_type, await self.store.now(), actor=actor, metadata=metadata)
+        await self.store.add_audit([event])
+
     def submit(self) -> None:
         """Tells the workers that there may be work."""
         self._dispatcher.submit()
@@ -282,7 +284,7 @@ class Platform:
             await self._outside.append(run_id, make)
         except OutsideRefused as refused:
             log.debug("run %s is not cancelled: %s", run_id, refused)
-        self._nudge(run_id)
+        self._workers.nudge(run_id)
         return await self.record(run_id)
 
     async def continue_run(self, run_id: RunId, *, actor: str | None = None) -> None:
@@ -296,7 +298,7 @@ class Platform:
         leased = record.lease_owner is not None and (record.lease_expires_at or 0.0) > now
         dead = leased and run_id in await self.store.runnable(limit=1000)
         at_work = record.phase is Phase.LEASED and leased and not dead
-        if record.status not in (RunStatus.FAILED, RunStatus.RUNNING) or at_work or run_id in self._drivers:
+        if record.status not in (RunStatus.FAILED, RunStatus.RUNNING) or at_work or self._workers.drives(run_id):
             raise RunStateConflictError(run_id=run_id, status=record.status.value, operation="continue")
 
         def make(draft: Any) -> Sequence[ev.Event]:
@@ -320,7 +322,7 @@ class Platform:
     ) -> RunId:
         """Journals a person's answer and sees to it that the run goes on; raises as `Humans.answer`."""
         run_id = await self._humans.answer(continuation_id, response, actor=actor)
-        self._nudge(run_id)
+        self._workers.nudge(run_id)
         self._dispatcher.submit()
         return run_id
 
@@ -335,7 +337,7 @@ class Platform:
                 done = await self._humans.expire(ContinuationId(timer.key)) is not None
             case TimerKind.RUN_DEADLINE:
                 done = await self._time_out(timer.run_id)
-        self._nudge(timer.run_id)
+        self._workers.nudge(timer.run_id)
         self._dispatcher.submit()
         return done
 
@@ -359,93 +361,6 @@ class Platform:
             return await self._outside.append(run_id, make) is not None
         except OutsideRefused:
             return False
-
-    # --- execution --------------------------------------------------------------------------------------------------
-
-    async def _claim(self, limit: int) -> Sequence[Claim]:
-        return await self.store.claim(self._owner, lease_seconds=self.options.lease_seconds, limit=limit)
-
-    async def _claim_one(self, run_id: RunId) -> Sequence[Claim]:
-        return await self.store.claim(self._owner, lease_seconds=self.options.lease_seconds, run_id=run_id)
-
-    def _execute(self, claim: Claim) -> None:
-        task = asyncio.create_task(self._drive(claim))
-        self._drives.add(task)
-        task.add_done_callback(self._drives.discard)
-
-    async def _drive(self, claim: Claim) -> None:
-        """One leg; every failure is told and none is raised, since nobody waits for this task."""
-        lease = self._keeper.lease(claim.run_id, claim.fence)
-        end = None
-        try:
-            opened = await self._journal.open(claim.run_id)
-            limit = self.options.max_takeovers
-            if limit and claim.takeovers > limit:
-                draft = opened.draft(self._clock.now())
-                message = f"{claim.takeovers} workers were lost with this run without progress; the limit is {limit}."
-                draft.add(ev.RunFailed("dead_letter", message))
-                await opened.append(draft, owner=self._owner, fence=claim.fence)
-                return
-            reason = await self._reason(claim, opened.run.legs, opened.run.seq)
-            driver = Driver(
-                opened,
-                lease,
-                reason,
-                performer=self._performer,
-                clock=self._clock,
-                ids=self._ids,
-                options=self.options,
-            )
-            self._drivers[claim.run_id] = driver
-            self._keeper.keep(lease, driver)
-            self._watch.follow(claim.run_id, opened.run.seq, driver.nudge)
-            end = await driver.drive()
-        except StoreError as error:
-            log.error("run %s cannot be kept, its lease runs out: %s", claim.run_id, error)
-        except Exception as fault:
-            log.exception("run %s cannot be decided and is put aside", claim.run_id)
-            await self._park(claim, fault)
-        finally:
-            self._drivers.pop(claim.run_id, None)
-            self._keeper.drop(claim.run_id)
-            self._watch.unfollow(claim.run_id)
-        if end is DriveEnd.STOPPED:
-            await self._give_back(claim)
-        elif end is DriveEnd.LOST:
-            log.warning("the lease of run %s went to another worker", claim.run_id)
-        self._watch.appended(claim.run_id, -1)
-
-    async def _reason(self, claim: Claim, legs: int, seq: int) -> ev.LegReason:
-        if claim.takeover:
-            return ev.LegReason.TAKEOVER
-        if legs == 0:
-            return ev.LegReason.START
-        last = await self.store.events(claim.run_id, after=seq - 1)
-        match last[-1].kind if last else None:
-            case ev.HumanAnswered.KIND:
-                return ev.LegReason.RESUME
-            case ev.RunContinued.KIND:
-                return ev.LegReason.CONTINUE
-            case _:
-                return ev.LegReason.TIMER
-
-    async def _park(self, claim: Claim, fault: Exception) -> None:
-        text = f"{type(fault).__name__}: {fault}"
-        try:
-            await self.store.park(claim.run_id, owner=self._owner, fence=claim.fence, fault=text)
-        except StoreError as error:
-            log.error("run %s cannot be put aside: %s", claim.run_id, error)
-
-    async def _give_back(self, claim: Claim) -> None:
-        try:
-            await self.store.release(claim.run_id, owner=self._owner, fence=claim.fence)
-        except StoreError as error:
-            log.error("the lease of run %s cannot be given back and runs out: %s", claim.run_id, error)
-
-    def _nudge(self, run_id: RunId) -> None:
-        driver = self._drivers.get(run_id)
-        if driver is not None:
-            driver.nudge()
 
     def _appended(self, append: Append) -> None:
         self._watch.appended(append.run_id, append.events[-1].seq)

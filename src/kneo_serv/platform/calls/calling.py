@@ -1,0 +1,97 @@
+"""How a blocking call reaches the platform."""
+
+import threading
+from collections.abc import Callable, Coroutine, Sequence
+from typing import Any
+
+from kneo_serv.errors import InvalidRequestError, PlatformClosedError
+from kneo_serv.model import event as ev
+from kneo_serv.model.ids import RunId
+from kneo_serv.model.run import RunResult
+from kneo_serv.platform.chance import RandomIds
+from kneo_serv.platform.loop import LoopThread
+from kneo_serv.platform.options import PlatformOptions
+from kneo_serv.platform.platform import Platform
+from kneo_serv.platform.projection import TaskFolder
+from kneo_serv.runtime import RuntimeRegistry
+from kneo_serv.spec import SpecCompiler
+from kneo_serv.store.contract import Store
+from kneo_serv.tools import ToolRegistry
+
+type OnEvent = Callable[[ev.Recorded], None]
+"""Is told the public form of each event as it becomes durable, on a thread of the platform."""
+
+
+class Calling:
+    """Starts the platform with the first call, on a daemon thread, and hops to it for each one."""
+
+    def __init__(
+        self,
+        *,
+        compiler: SpecCompiler,
+        run_state_store: Store,
+        continuation_store: TaskFolder | None = None,
+        options: PlatformOptions | None = None,
+    ) -> None:
+        self.compiler = compiler
+        self.run_state_store = run_state_store
+        self.continuation_store = continuation_store
+        self.options = options or PlatformOptions()
+        self._starting = threading.Lock()
+        self._closed = False
+        self._loop: LoopThread | None = None
+        self._platform: Platform | None = None
+        self._ids = RandomIds()
+
+    def _do[T](self, use: Callable[[Platform], Coroutine[Any, Any, T]]) -> T:
+        with self._starting:
+            if self._closed:
+                raise PlatformClosedError("The platform was shut down; make a new PlatformManager.")
+            if self._loop is None or self._platform is None:
+                self._loop = LoopThread()
+                self._platform = self._loop.call(self._open())
+            loop, platform = self._loop, self._platform
+        return loop.call(use(platform))
+
+    async def _open(self) -> Platform:
+        platform = Platform(
+            store=self.run_state_store,
+            tools=_tools(self.compiler),
+            runtimes=_runtimes(self.compiler),
+            options=self.options,
+            folder=self.continuation_store,
+        )
+        await platform.open()
+        return platform
+
+    async def _rest(self, platform: Platform, run_id: RunId, on_event: OnEvent | None) -> RunResult:
+        def tell(events: Sequence[ev.Recorded]) -> None:
+            for event in events:
+                if on_event is not None:
+                    on_event(event)
+
+        stop = platform.listen(run_id, tell) if on_event is not None else lambda: None
+        try:
+            await platform.run_to_rest(run_id, patience=self.options.patience_seconds)
+        finally:
+            stop()
+        return await platform.result(run_id)
+
+
+def _tools(compiler: SpecCompiler) -> ToolRegistry:
+    tools = compiler.tool_registry
+    if tools is None:
+        return ToolRegistry()
+    if isinstance(tools, ToolRegistry):
+        return tools
+    raise InvalidRequestError("The compiler's tool_registry must be a kneo_serv.tools.ToolRegistry to run specs.")
+
+
+def _runtimes(compiler: SpecCompiler) -> RuntimeRegistry:
+    runtimes = compiler.runtime_registry
+    if isinstance(runtimes, RuntimeRegistry):
+        return runtimes
+    raise InvalidRequestError(
+        "The compiler's runtime_registry must be a kneo_serv.runtime.RuntimeRegistry to run specs "
+        "(kneo_serv.service.factory.create_runtime_registry() makes one)."
+    )

@@ -1,0 +1,162 @@
+"""Executing runs in this process: claims, drivers, leases, and what becomes of runs that cannot be decided."""
+
+import asyncio
+import logging
+from collections.abc import Sequence
+
+from kneo_serv.errors import StoreError
+from kneo_serv.model import event as ev
+from kneo_serv.model.clock import Clock
+from kneo_serv.model.ids import Owner, RunId
+from kneo_serv.platform.chance import RandomIds
+from kneo_serv.platform.driver import DriveEnd, Driver
+from kneo_serv.platform.journal import Journal
+from kneo_serv.platform.leases import LeaseKeeper
+from kneo_serv.platform.options import PlatformOptions
+from kneo_serv.platform.performer import Performer
+from kneo_serv.platform.watch import Watch
+from kneo_serv.store.contract import Claim, Store
+
+log = logging.getLogger("kneo_serv.platform")
+
+
+class Workers:
+    """The legs that this process drives, each in a task of its own."""
+
+    def __init__(
+        self,
+        *,
+        store: Store,
+        journal: Journal,
+        performer: Performer,
+        watch: Watch,
+        owner: Owner,
+        clock: Clock,
+        ids: RandomIds,
+        options: PlatformOptions,
+    ) -> None:
+        self._store = store
+        self._journal = journal
+        self._performer = performer
+        self._watch = watch
+        self._owner = owner
+        self._clock = clock
+        self._ids = ids
+        self._options = options
+        self._keeper = LeaseKeeper(store, owner=owner, seconds=options.lease_seconds, clock=clock)
+        self._drivers: dict[RunId, Driver] = {}
+        self._drives: set[asyncio.Task[None]] = set()
+
+    @property
+    def in_hand(self) -> int:
+        """How many runs are driven now."""
+        return len(self._drivers)
+
+    def drives(self, run_id: RunId) -> bool:
+        """Whether this process drives the run now."""
+        return run_id in self._drivers
+
+    def nudge(self, run_id: RunId) -> None:
+        """Others have appended to the run: its driver looks before it begins anything else."""
+        driver = self._drivers.get(run_id)
+        if driver is not None:
+            driver.nudge()
+
+    def stop(self) -> None:
+        """No driver begins anything more."""
+        for driver in self._drivers.values():
+            driver.stop()
+
+    async def drain(self, timeout: float) -> bool:
+        """Waits up to `timeout` seconds for the legs that `execute` began; whether all of them ended."""
+        hanging: set[asyncio.Task[None]] = set()
+        if self._drives:
+            _, hanging = await asyncio.wait(self._drives, timeout=timeout)
+            for task in hanging:
+                task.cancel()
+            await asyncio.gather(*hanging, return_exceptions=True)
+        await self._keeper.close()
+        return not hanging
+
+    async def claim(self, limit: int) -> Sequence[Claim]:
+        """Leases of up to `limit` runs that are runnable."""
+        return await self._store.claim(self._owner, lease_seconds=self._options.lease_seconds, limit=limit)
+
+    async def claim_one(self, run_id: RunId) -> Sequence[Claim]:
+        """The lease of this run, unless another worker has it or it rests."""
+        return await self._store.claim(self._owner, lease_seconds=self._options.lease_seconds, run_id=run_id)
+
+    def execute(self, claim: Claim) -> None:
+        """Drives a claimed run in a task of its own."""
+        task = asyncio.create_task(self.drive(claim))
+        self._drives.add(task)
+        task.add_done_callback(self._drives.discard)
+
+    async def drive(self, claim: Claim) -> None:
+        """One leg; every failure is told and none is raised, since nobody waits for this task."""
+        lease = self._keeper.lease(claim.run_id, claim.fence)
+        end = None
+        try:
+            opened = await self._journal.open(claim.run_id)
+            limit = self._options.max_takeovers
+            if limit and claim.takeovers > limit:
+                draft = opened.draft(self._clock.now())
+                message = f"{claim.takeovers} workers were lost with this run without progress; the limit is {limit}."
+                draft.add(ev.RunFailed("dead_letter", message))
+                await opened.append(draft, owner=self._owner, fence=claim.fence)
+                return
+            reason = await self._reason(claim, opened.run.legs, opened.run.seq)
+            driver = Driver(
+                opened,
+                lease,
+                reason,
+                performer=self._performer,
+                clock=self._clock,
+                ids=self._ids,
+                options=self._options,
+            )
+            self._drivers[claim.run_id] = driver
+            self._keeper.keep(lease, driver)
+            self._watch.follow(claim.run_id, opened.run.seq, driver.nudge)
+            end = await driver.drive()
+        except StoreError as error:
+            log.error("run %s cannot be kept, its lease runs out: %s", claim.run_id, error)
+        except Exception as fault:
+            log.exception("run %s cannot be decided and is put aside", claim.run_id)
+            await self._park(claim, fault)
+        finally:
+            self._drivers.pop(claim.run_id, None)
+            self._keeper.drop(claim.run_id)
+            self._watch.unfollow(claim.run_id)
+        if end is DriveEnd.STOPPED:
+            await self._give_back(claim)
+        elif end is DriveEnd.LOST:
+            log.warning("the lease of run %s went to another worker", claim.run_id)
+        self._watch.appended(claim.run_id, -1)
+
+    async def _reason(self, claim: Claim, legs: int, seq: int) -> ev.LegReason:
+        if claim.takeover:
+            return ev.LegReason.TAKEOVER
+        if legs == 0:
+            return ev.LegReason.START
+        last = await self._store.events(claim.run_id, after=seq - 1)
+        match last[-1].kind if last else None:
+            case ev.HumanAnswered.KIND:
+                return ev.LegReason.RESUME
+            case ev.RunContinued.KIND:
+                return ev.LegReason.CONTINUE
+            case _:
+                return ev.LegReason.TIMER
+
+    async def _park(self, claim: Claim, fault: Exception) -> None:
+        text = f"{type(fault).__name__}: {fault}"
+        try:
+            await self._store.park(claim.run_id, owner=self._owner, fence=claim.fence, fault=text)
+        except StoreError as error:
+            log.error("run %s cannot be put aside: %s", claim.run_id, error)
+
+    async def _give_back(self, claim: Claim) -> None:
+        try:
+            await self._store.release(claim.run_id, owner=self._owner, fence=claim.fence)
+        except StoreError as error:
+            log.error("the lease of run %s cannot be given back and runs out: %s", claim.run_id, error)
