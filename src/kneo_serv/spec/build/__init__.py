@@ -1,0 +1,1 @@
+"""From a checked spec to a plan, one module for each noun."""
