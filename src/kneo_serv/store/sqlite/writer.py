@@ -112,8 +112,7 @@ class Writer:
             if batch:
                 self._write(batch)
                 _answer(batch)
-                self._committed(self._connection)
-                self._be_courteous()
+                self._after_commit()
         self._connection.close()
 
     def _gather(self, open_: bool) -> tuple[list[_Pending], bool]:
@@ -189,6 +188,14 @@ class Writer:
                 execute("ROLLBACK")
             raise
         return results
+
+    def _after_commit(self) -> None:
+        try:
+            self._committed(self._connection)
+            self._be_courteous()
+        except sqlite3.Error as error:
+            # The callers have their answers already; if the disk fails, the next batch says so to its own.
+            log.warning("Looking after %s failed: %s", self._path, error)
 
     def _be_courteous(self) -> None:
         """Leaves a gap after the commit while other processes write, which SQLite's lock alone does not give them."""
