@@ -5,6 +5,7 @@ import logging
 from collections.abc import Mapping, Sequence
 from typing import Any, Protocol
 
+from kneo_serv.errors import StoreError
 from kneo_serv.model.ids import ContinuationId
 from kneo_serv.model.run import Phase
 from kneo_serv.model.task import HumanTask, TaskStatus
@@ -17,15 +18,15 @@ log = logging.getLogger("kneo_serv.platform")
 class TaskFolder(Protocol):
     """A folder with one file for each open task."""
 
-    async def write(self, continuation_id: ContinuationId, view: Mapping[str, Any]) -> None:
+    async def write(self, continuation_id: str, view: Mapping[str, Any]) -> None:
         """Writes the file of a task."""
         ...
 
-    async def remove(self, continuation_id: ContinuationId) -> None:
+    async def remove(self, continuation_id: str) -> None:
         """Removes the file of a task, if there is one."""
         ...
 
-    async def list(self) -> Sequence[ContinuationId]:
+    def list(self) -> Sequence[str]:
         """The tasks that have a file."""
         ...
 
@@ -52,8 +53,8 @@ class TaskFiles:
 
     async def tidy(self) -> None:
         """Removes files of tasks that other processes closed, or that a crash left behind."""
-        for continuation_id in await self._folder.list():
-            task = await self._store.get_task(continuation_id)
+        for continuation_id in await asyncio.to_thread(self._folder.list):
+            task = await self._store.get_task(ContinuationId(continuation_id))
             if task is None or task.status is not TaskStatus.OPEN:
                 await self._folder.remove(continuation_id)
 
@@ -67,7 +68,7 @@ class TaskFiles:
             else:
                 for task in append.opened:
                     await self._write(task)
-        except OSError as error:
+        except StoreError as error:
             # The store has the truth; a folder that cannot be written costs comfort only.
             log.warning("the files of human tasks cannot be written: %s", error)
 
