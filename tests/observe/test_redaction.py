@@ -38,6 +38,7 @@ SECRETS = {
     "client_secret: abc": "client_secret: [REDACTED]",
     "?access_token=abc&page=2": "?access_token=[REDACTED]&page=2",
     "secret_key=abc": "secret_key=[REDACTED]",
+    "the API key: abc": "the API key: [REDACTED]",
     "postgres://user:p@ss@host/db": "postgres://user:[REDACTED]@host/db",
     "-----BEGIN RSA PRIVATE KEY-----\nMIIE\n-----END RSA PRIVATE KEY-----": "[REDACTED]",
 }

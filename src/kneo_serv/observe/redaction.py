@@ -26,7 +26,7 @@ MAX_DEPTH = 100
 """Levels of nested containers; what lies deeper is masked as a whole."""
 
 _NAMES = (
-    r"(?:pass(?:word|wd|phrase)|pwd|secret(?:[_-]?(?:access[_-]?)?key)?|(?:api|access|private|client)[_-]?key"
+    r"(?:pass(?:word|wd|phrase)|pwd|secret(?:[_-]?(?:access[_-]?)?key)?|(?:api|access|private|client)[ _-]?key"
     r"|client[_-]?cert|ca[_-]?bundle|token|credential|cookie|authorization)s?"
 )
 _NAME_HINTS = ("pass", "pwd", "secret", "key", "cert", "bundle", "token", "credential", "cookie", "authorization")
