@@ -44,7 +44,8 @@ class Salvage:
             if gone[:shorter] == finding.path[:shorter]:
                 return False
             # Where a whole block of names is gone, nothing can be said about names.
-            if len(gone) <= 2 and finding.code.endswith(_ABOUT_ABSENCE):
+            block = len(gone) == 1 or (len(gone) == 2 and gone[0] == "components")
+            if block and finding.code.endswith(_ABOUT_ABSENCE):
                 return False
         return True
 

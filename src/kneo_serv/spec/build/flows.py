@@ -83,5 +83,3 @@ def _condition(condition: ConditionSpec) -> Condition:
         case_sensitive=condition.case_sensitive,
         conditions=tuple(_condition(part) for part in parts),
     )
-
-
