@@ -254,9 +254,12 @@ class Platform:
         record = await self.record(run_id)
         tasks = await self.store.list_tasks(run_id=run_id)
         events = await self.events(run_id)
-        _, dropped = views.trace_events(record, events, limit=0)
+        trace, dropped = views.trace_events(record, events, limit=self.options.trace_max_events)
         return views.run_view(
-            record, tasks[0] if tasks else None, visited=views.visited_steps(events), trace_event_count=dropped
+            record,
+            tasks[0] if tasks else None,
+            visited=views.visited_steps(events),
+            trace_event_count=len(trace) + dropped,
         )
 
     async def audit(self, event_type: str, *, actor: str | None = None, metadata: dict[str, Any]) -> None:
