@@ -11,6 +11,8 @@ agent:
   model: {provider: dummy, name: dummy}
   tools:
     include: [TOOL]
+  policies:
+    tool: {network: false, filesystem: false, shell: false}
 workflow:
   type: sequential
   name: two-steps

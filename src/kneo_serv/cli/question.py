@@ -6,7 +6,6 @@ from collections.abc import Mapping
 from typing import Any
 
 from kneo_serv.cli.terminal import bold, show, show_facts
-from kneo_serv.engine.answers import ALLOWED
 from kneo_serv.model.plan import RequestType
 from kneo_serv.model.task import Decision
 
@@ -46,6 +45,8 @@ def show_question(request: Mapping[str, Any], *, continuation_id: str, run_id: s
 
 def commands_for(request: Mapping[str, Any], *, continuation_id: str) -> list[str]:
     """The commands that answer a request, one for each decision it takes, and one for each option."""
+    from kneo_serv.engine.answers import ALLOWED
+
     start = ["kneo", "human", "resume", continuation_id, "--request-id", str(request.get("id"))]
     commands = []
     for decision in ALLOWED[RequestType(request.get("type") or RequestType.APPROVAL)]:

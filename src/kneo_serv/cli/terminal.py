@@ -72,6 +72,11 @@ def printable(text: str) -> str:
     return "".join(repr(letter)[1:-1] if _steers(letter) else letter for letter in text)
 
 
+def moment(text: object) -> str | None:
+    """A point in time as people read it, to the second, in UTC like the ids of runs: `2026-05-10 12:34:56Z`."""
+    return None if text is None else f"{str(text)[:19].replace('T', ' ')}Z"
+
+
 def _steers(letter: str) -> bool:
     if unicodedata.category(letter) in {"Cc", "Cs"}:
         return letter not in "\n\t"

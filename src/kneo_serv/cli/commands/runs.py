@@ -9,7 +9,7 @@ from kneo_serv.cli.answer import give
 from kneo_serv.cli.backend import open_backend
 from kneo_serv.cli.options import AsJson, Quiet, RunIdArgument
 from kneo_serv.cli.progress import following
-from kneo_serv.cli.terminal import show, show_facts, show_json, show_rows, succeed
+from kneo_serv.cli.terminal import moment, show, show_facts, show_json, show_rows, succeed
 from kneo_serv.cli.workspace import open_workspace
 from kneo_serv.model.page import RunFilter
 from kneo_serv.model.run import PAUSED, RunStatus
@@ -55,8 +55,9 @@ def list_runs(
         show_json({"runs": rows, "count": len(rows), "total": total, "limit": limit, "offset": offset})
         return
     if rows:
-        names = ("run_id", "status", "workflow_name", "current_step_id", "updated_at")
-        show_rows(("RUN", "STATUS", "WORKFLOW", "STEP", "UPDATED"), [[row.get(name) for name in names] for row in rows])
+        names = ("run_id", "status", "workflow_name", "current_step_id")
+        cells = [[*(row.get(name) for name in names), moment(row.get("updated_at"))] for row in rows]
+        show_rows(("RUN", "STATUS", "WORKFLOW", "STEP", "UPDATED"), cells)
     succeed(f"{len(rows)} of {total} runs.")
 
 
@@ -79,9 +80,14 @@ def trace(run_id: RunIdArgument, as_json: AsJson = False) -> None:
     if as_json:
         show_json({"run_id": run_id, "events": events})
         return
-    names = ("timestamp", "type", "agent_name", "step_id", "tool_name")
+    names = ("type", "agent_name", "step_id", "tool_name")
     rows = [
-        [number, *(event.get(name) for name in names), event.get("output_preview") or event.get("error")]
+        [
+            number,
+            moment(event.get("timestamp")),
+            *(event.get(name) for name in names),
+            event.get("output_preview") or event.get("error"),
+        ]
         for number, event in enumerate(events, start=1)
     ]
     show_rows(("#", "TIME", "TYPE", "AGENT", "STEP", "TOOL", "PREVIEW"), rows)
@@ -95,8 +101,9 @@ def checkpoints(run_id: RunIdArgument, as_json: AsJson = False) -> None:
     if as_json:
         show_json({"run_id": run_id, "checkpoints": found})
         return
-    names = ("sequence", "type", "step_id", "node_id", "created_at")
-    show_rows(("#", "TYPE", "STEP", "NODE", "TIME"), [[point.get(name) for name in names] for point in found])
+    names = ("sequence", "type", "step_id", "node_id")
+    rows = [[*(point.get(name) for name in names), moment(point.get("created_at"))] for point in found]
+    show_rows(("#", "TYPE", "STEP", "NODE", "TIME"), rows)
 
 
 @runs_app.command("replay")
@@ -107,8 +114,9 @@ def replay(run_id: RunIdArgument, as_json: AsJson = False) -> None:
     if as_json:
         show_json(view)
         return
-    names = ("sequence", "type", "step_id", "status", "created_at")
-    rows = [[item.get(name) for name in names] for item in view.get("timeline") or ()]
+    names = ("sequence", "type", "step_id", "status")
+    timeline = view.get("timeline") or ()
+    rows = [[*(item.get(name) for name in names), moment(item.get("created_at"))] for item in timeline]
     show_rows(("#", "TYPE", "STEP", "STATUS", "TIME"), rows)
 
 
@@ -170,8 +178,8 @@ def _show_run(view: dict[str, object]) -> None:
             ("steps done", ", ".join(map(str, visited)) if isinstance(visited, list) else None),
             ("continuation", view.get("continuation_id")),
             ("session", view.get("session_id")),
-            ("created", view.get("created_at")),
-            ("updated", view.get("updated_at")),
+            ("created", moment(view.get("created_at"))),
+            ("updated", moment(view.get("updated_at"))),
             ("error", error.get("message") if isinstance(error, dict) else error),
         ]
     )
