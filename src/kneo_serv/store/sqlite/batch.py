@@ -10,7 +10,8 @@ from kneo_serv.errors import StoreError
 from kneo_serv.model.run import Phase, RunStatus
 from kneo_serv.store.contract import Append, Appended, Refusal, Refused
 from kneo_serv.store.sqlite.jsontext import array, dumps, loads
-from kneo_serv.store.sqlite.requests import Addition, Creation, Work
+from kneo_serv.store.sqlite.leases import claim_named
+from kneo_serv.store.sqlite.requests import Addition, Creation, NamedClaim, Work
 
 _RUN_COLUMNS = (
     "id, status, phase, seq, updated_at, fence, lease_owner, lease_expires_at, takeovers, current_step_id,"
@@ -124,7 +125,7 @@ def all_at_once(connection: sqlite3.Connection, query: str, parameter: str) -> A
     return loads(text)
 
 
-def apply(connection: sqlite3.Connection, requests: Sequence[Creation | Addition | Work]) -> list[Any]:
+def apply(connection: sqlite3.Connection, requests: Sequence[Creation | Addition | NamedClaim | Work]) -> list[Any]:
     """Writes a batch inside an open transaction; a result for each request, or the error that its caller gets."""
     results: list[Any] = [None] * len(requests)
     rows = _Rows()
@@ -135,6 +136,11 @@ def apply(connection: sqlite3.Connection, requests: Sequence[Creation | Addition
     if additions:
         _add(connection, additions, rows, results)
     rows.write(connection)
+    claims = [(place, request) for place, request in enumerate(requests) if isinstance(request, NamedClaim)]
+    if claims:
+        given = claim_named(connection, [request for _, request in claims])
+        for (place, _), leases in zip(claims, given, strict=True):
+            results[place] = leases
     for place, request in enumerate(requests):
         if isinstance(request, Work):
             results[place] = request.run(connection)

@@ -10,7 +10,7 @@ from typing import Any
 from kneo_serv.errors import StoreError
 from kneo_serv.model.audit import AuditEvent
 from kneo_serv.model.codec import encode
-from kneo_serv.model.ids import RunId
+from kneo_serv.model.ids import Owner, RunId
 from kneo_serv.model.run import Phase
 from kneo_serv.model.task import HumanTask, TaskStatus
 from kneo_serv.store.contract import Append, EventRow, NewRun, Timer
@@ -58,6 +58,17 @@ class Addition:
     snapshot: bytes | None
     size: int
     alone: str | None
+
+
+@dataclass(slots=True)
+class NamedClaim:
+    """A lease that is asked for by the run's name; those of one batch are decided together."""
+
+    run_id: RunId
+    owner: Owner
+    lease_seconds: float
+    alone: str | None = None
+    size: int = 100
 
 
 @dataclass(slots=True)

@@ -40,7 +40,7 @@ from kneo_serv.store.sqlite.faults import translate
 from kneo_serv.store.sqlite.jsontext import array
 from kneo_serv.store.sqlite.owner import JumpWatch, local_owner
 from kneo_serv.store.sqlite.readers import Query, Readers
-from kneo_serv.store.sqlite.requests import Work, addition, audit_row, creation
+from kneo_serv.store.sqlite.requests import NamedClaim, Work, addition, audit_row, creation
 from kneo_serv.store.sqlite.schema import SCHEMA_VERSION
 from kneo_serv.store.sqlite.writer import Writer
 
@@ -114,8 +114,9 @@ class SQLiteStore:
         self, owner: Owner, *, lease_seconds: float, limit: int = 1, run_id: RunId | None = None
     ) -> Sequence[Claim]:
         """Leases of runnable runs, oldest first; leases of dead processes of this machine are free at once."""
-        query = partial(leases.claim, owner=owner, lease_seconds=lease_seconds, limit=limit, run_id=run_id)
-        return await self._work(query)
+        if run_id is not None:
+            return cast("list[Claim]", await self._write(NamedClaim(run_id, owner, lease_seconds)))
+        return await self._work(partial(leases.claim_oldest, owner=owner, lease_seconds=lease_seconds, limit=limit))
 
     async def renew(self, owner: Owner, run_ids: Sequence[RunId], *, lease_seconds: float) -> frozenset[RunId]:
         """Makes the leases last; returns those that `owner` still holds. Logs it when the wall clock jumped."""
