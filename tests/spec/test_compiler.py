@@ -210,7 +210,11 @@ def test_the_order_of_keys_does_not_change_the_hash() -> None:
 
 
 def test_short_forms_mean_the_same_as_long_ones() -> None:
-    short = "version: v1\nagent: {name: r, strategy: react, model: m, tools: [lookup_user]}\nworkflow: {type: sequential, steps: [r]}\n"
+    short = """
+        version: v1
+        agent: {name: r, strategy: react, model: m, tools: [lookup_user]}
+        workflow: {type: sequential, steps: [r]}
+        """
     long = """
         version: v1
         agent:

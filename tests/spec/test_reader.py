@@ -261,7 +261,7 @@ _JSON = st.recursive(
 )
 
 
-@settings(max_examples=150, deadline=None)
+@settings(max_examples=50, deadline=None)
 @given(st.dictionaries(st.text(st.characters(codec="utf-8")), _JSON))
 def test_json_is_read_as_the_standard_library_does(data: dict[str, object]) -> None:
     import json

@@ -12,6 +12,10 @@ from kneo_serv.spec.models.spec import KneoSpec
 from kneo_serv.spec.models.workflow import WORKFLOW_MODELS, WORKFLOW_TYPES
 from kneo_serv.spec.path import Path, did_you_mean, look_up, nearest
 
+MAX_FAULTS = 100
+"""Faults of shape that are told one by one."""
+_MAX_TYPOS = 50
+
 _WANTED = {
     "string": "a text",
     "int": "a whole number",
@@ -25,9 +29,12 @@ _WANTED = {
 
 
 def faults(errors: list[ErrorDetails], data: Mapping[str, Any]) -> Iterator[Finding]:
-    """One finding for each fault that the models found in `data`."""
-    for item in errors:
+    """One finding for each fault that the models found in `data`; of very many, the first ones and their number."""
+    for item in errors[:MAX_FAULTS]:
         yield _fault(item, data)
+    if len(errors) > MAX_FAULTS:
+        more = len(errors) - MAX_FAULTS
+        yield error("E_SCHEMA", (), f"There are {more} more faults of shape.", "Mend these first.")
 
 
 def fault_path(item: ErrorDetails, data: Mapping[str, Any]) -> Path:
@@ -65,8 +72,9 @@ def _fault(item: ErrorDetails, data: Mapping[str, Any]) -> Finding:
     match kind:
         case "missing":
             holder = look_up(data, path[:-1])
-            unknown = set(holder) - set(_keys(item["loc"][:-1])) if isinstance(holder, Mapping) else set()
-            typo = nearest(last, unknown)
+            known = set(_keys(item["loc"][:-1]))
+            unknown = [key for key in holder if key not in known] if isinstance(holder, Mapping) else []
+            typo = nearest(last, unknown[:_MAX_TYPOS])
             hint = f"Is `{typo}` meant to be `{last}`?" if typo else f"Add the key `{last}`."
             return error("E_SCHEMA", path, f"`{last}` is required and missing.", hint)
         case "extra_forbidden":

@@ -2,9 +2,8 @@
 
 from collections.abc import Iterator
 
-from kneo_serv.spec.finding import Finding, error, warning
+from kneo_serv.spec.finding import Finding, error, near, warning
 from kneo_serv.spec.models.spec import KneoSpec
-from kneo_serv.spec.path import did_you_mean
 from kneo_serv.spec.walk import AgentAt, agents
 
 _BESIDE_AS_AGENT = frozenset({"name", "description", "system_prompt", "as_agent"})
@@ -25,7 +24,7 @@ def check_agents(spec: KneoSpec) -> Iterator[Finding]:
 def _skills(spec: KneoSpec, agent: AgentAt) -> Iterator[Finding]:
     for index, name in enumerate(agent.spec.skills):
         if name not in spec.skills:
-            hint = did_you_mean(name, spec.skills) or f"Add skills.{name} with its `source`."
+            hint = near(name, spec.skills, otherwise=f"Add skills.{name} with its `source`.")
             path = (*agent.path, "skills", index)
             yield error("E_SKILL_REF", path, f"There is no skill `{name}` under `skills`.", hint)
 
@@ -79,7 +78,7 @@ def _as_agent(spec: KneoSpec, agent: AgentAt) -> Iterator[Finding]:
         message = f"A workflow answers for this agent, so {listed} would have no effect."
         yield error("E_AS_AGENT_FIELDS", agent.path, message, "Keep only name, description and system_prompt.")
     if name not in spec.components.workflows:
-        hint = did_you_mean(name, spec.components.workflows)
+        hint = near(name, spec.components.workflows)
         path = (*agent.path, "as_agent")
         yield error(
             "E_AS_AGENT_UNKNOWN_WORKFLOW", path, f"There is no workflow `{name}` in components.workflows.", hint

@@ -64,6 +64,7 @@ def _agent_part(spec: KneoSpec, ref: str) -> list[_Part]:
 
 def _cycle_from(start: _Part, uses: Mapping[_Part, list[_Part]], done: set[_Part]) -> list[_Part] | None:
     trail: list[_Part] = []
+    open_parts: set[_Part] = {start}
     ahead: list[tuple[_Part, Iterator[_Part]]] = []
     if start in done:
         return None
@@ -72,15 +73,16 @@ def _cycle_from(start: _Part, uses: Mapping[_Part, list[_Part]], done: set[_Part
     while ahead:
         part, following = ahead[-1]
         for other in following:
-            if other in trail:
+            if other in open_parts:
                 done.update(trail)
                 return [*trail[trail.index(other) :], other]
             if other not in done and other in uses:
                 trail.append(other)
+                open_parts.add(other)
                 ahead.append((other, iter(uses[other])))
                 break
         else:
             done.add(part)
-            trail.pop()
+            open_parts.discard(trail.pop())
             ahead.pop()
     return None

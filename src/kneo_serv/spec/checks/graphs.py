@@ -2,10 +2,10 @@
 
 from collections.abc import Iterator
 
-from kneo_serv.spec.finding import Finding, error, warning
+from kneo_serv.spec.finding import Finding, Hint, error, near, warning
 from kneo_serv.spec.models.spec import KneoSpec
 from kneo_serv.spec.models.workflow import GraphSpec
-from kneo_serv.spec.path import Path, did_you_mean
+from kneo_serv.spec.path import Path
 from kneo_serv.spec.walk import workflows
 
 
@@ -22,7 +22,7 @@ def check_graphs(spec: KneoSpec) -> Iterator[Finding]:
 
 
 def _nodes(path: Path, graph: GraphSpec) -> Iterator[Finding]:
-    hint: str | None
+    hint: Hint
     for key, node in graph.nodes.items():
         if node.id != key:
             message = f"The node `{key}` calls itself `{node.id}`; the key `{key}` counts."
@@ -35,7 +35,7 @@ def _nodes(path: Path, graph: GraphSpec) -> Iterator[Finding]:
             hint = "Name the node whose target runs instead."
             yield error("E_GRAPH_NODE_FALLBACK_REF", place, "`on_error: fallback` needs a `fallback_ref`.", hint)
         elif ref not in graph.nodes:
-            hint = did_you_mean(ref, graph.nodes)
+            hint = near(ref, graph.nodes)
             yield error("E_GRAPH_NODE_FALLBACK_UNKNOWN", place, f"There is no node `{ref}` in this graph.", hint)
         elif ref == key:
             yield error("E_GRAPH_NODE_FALLBACK_SELF", place, f"The node `{ref}` is its own fallback.")
@@ -48,7 +48,7 @@ def _nodes(path: Path, graph: GraphSpec) -> Iterator[Finding]:
 def _start(path: Path, graph: GraphSpec) -> Iterator[Finding]:
     place = (*path, "start")
     if graph.start not in graph.nodes:
-        hint = did_you_mean(graph.start, graph.nodes)
+        hint = near(graph.start, graph.nodes)
         yield error("E_GRAPH_START_UNKNOWN", place, f"There is no node `{graph.start}` to start with.", hint)
     elif not graph.nodes[graph.start].enabled:
         yield error("E_GRAPH_START_DISABLED", place, f"The start node `{graph.start}` is disabled.")
@@ -59,7 +59,7 @@ def _edges(path: Path, graph: GraphSpec) -> Iterator[Finding]:
         place = (*path, "edges", index)
         for code, key, end in (("E_GRAPH_EDGE_FROM", "from", edge.source), ("E_GRAPH_EDGE_TO", "to", edge.target)):
             if end not in graph.nodes:
-                hint = did_you_mean(end, graph.nodes)
+                hint = near(end, graph.nodes)
                 yield error(code, place, f"The edge's `{key}` is `{end}`, but no node is.", hint, at=(*place, key))
 
 

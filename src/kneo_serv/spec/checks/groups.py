@@ -2,10 +2,10 @@
 
 from collections.abc import Iterator
 
-from kneo_serv.spec.finding import Finding, error
+from kneo_serv.spec.finding import Finding, error, near
 from kneo_serv.spec.models.spec import KneoSpec
 from kneo_serv.spec.models.workflow import GraphSpec, GroupChatSpec, HandoffSpec, SequentialSpec
-from kneo_serv.spec.path import Path, did_you_mean
+from kneo_serv.spec.path import Path
 from kneo_serv.spec.walk import steps, workflows
 
 
@@ -33,7 +33,7 @@ def _order(path: Path, workflow: HandoffSpec, known: set[str]) -> Iterator[Findi
     for index, name in enumerate(workflow.selector.sequence if workflow.selector else ()):
         if name not in known:
             place = (*path, "selector", "sequence", index)
-            hint = did_you_mean(name, known)
+            hint = near(name, known)
             yield error("E_HANDOFF_SELECTOR_REF", place, f"There is no participant `{name}`.", hint)
     if workflow.max_iterations is not None and workflow.max_iterations < 1:
         place = (*path, "max_iterations")

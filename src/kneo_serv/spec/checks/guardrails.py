@@ -4,9 +4,9 @@ import re
 from collections.abc import Iterator, Mapping
 from typing import Any
 
-from kneo_serv.spec.finding import Finding, error
+from kneo_serv.spec.finding import Finding, error, near
 from kneo_serv.spec.models.spec import KneoSpec
-from kneo_serv.spec.path import Path, did_you_mean
+from kneo_serv.spec.path import Path
 from kneo_serv.spec.walk import agent_key, agents
 
 STAGES = ("input", "output", "tool", "workflow")
@@ -28,7 +28,7 @@ def check_guardrails(spec: KneoSpec) -> Iterator[Finding]:
             path = (*agent.path, "guardrails", stage)
             if stage not in STAGES:
                 message = f"There is no guardrail stage `{stage}`."
-                yield error("E_GUARDRAIL_STAGE", path, message, did_you_mean(stage, STAGES), key=True)
+                yield error("E_GUARDRAIL_STAGE", path, message, near(stage, STAGES), key=True)
             elif not isinstance(items, list):
                 yield error("E_GUARDRAIL_FIELDS", path, "A stage holds a list of guardrails.")
             else:
@@ -45,7 +45,7 @@ def _item(spec: KneoSpec, stage: str, path: Path, item: Any) -> Iterator[Finding
             yield error("E_GUARDRAIL_FIELDS", (*path, key), f"A guardrail needs `{key}`, a text.")
     for key in item:
         if key not in KEYS:
-            hint = did_you_mean(key, KEYS)
+            hint = near(key, KEYS)
             yield error("E_GUARDRAIL_FIELDS", (*path, key), f"The key `{key}` is not known here.", hint, key=True)
     if item.get("mode") not in (None, "middleware"):
         message = "The only mode of a guardrail is `middleware`."
@@ -79,7 +79,7 @@ def _type(spec: KneoSpec, path: Path, item: Mapping[str, Any]) -> Iterator[Findi
         case "function" | "agent":
             yield from _ref(spec, kind, path, item.get("ref"))
         case _:
-            hint = did_you_mean(kind, TYPES)
+            hint = near(kind, TYPES)
             yield error("E_GUARDRAIL_TYPE", (*path, "type"), f"There is no guardrail type `{kind}`.", hint)
 
 
@@ -103,8 +103,8 @@ def _ref(spec: KneoSpec, kind: str, path: Path, ref: Any) -> Iterator[Finding]:
     if not isinstance(ref, str):
         yield error("E_GUARDRAIL_REF", place, f"A guardrail of type `{kind}` needs a `ref`.")
     elif kind == "function" and ref not in spec.components.functions:
-        hint = did_you_mean(ref, spec.components.functions)
+        hint = near(ref, spec.components.functions)
         yield error("E_GUARDRAIL_REF", place, f"There is no function `{ref}` in components.functions.", hint)
     elif kind == "agent" and agent_key(spec, ref) is None:
-        hint = did_you_mean(ref, [*spec.components.agents, spec.agent.name])
+        hint = near(ref, [*spec.components.agents, spec.agent.name])
         yield error("E_GUARDRAIL_REF", place, f"There is no agent `{ref}`.", hint)

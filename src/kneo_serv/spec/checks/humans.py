@@ -2,10 +2,10 @@
 
 from collections.abc import Iterator, Sequence
 
-from kneo_serv.spec.finding import Finding, error, warning
+from kneo_serv.spec.finding import Finding, error, near, warning
 from kneo_serv.spec.models.component import HumanSpec
 from kneo_serv.spec.models.spec import KneoSpec
-from kneo_serv.spec.path import Path, did_you_mean
+from kneo_serv.spec.path import Path
 from kneo_serv.spec.walk import steps, workflows
 
 PRIVILEGED = frozenset(
@@ -27,7 +27,7 @@ def check_humans(spec: KneoSpec) -> Iterator[Finding]:
     for name, human in spec.components.humans.items():
         path = ("components", "humans", name)
         if human.options and human.default_option is not None and human.default_option not in human.options:
-            hint = did_you_mean(human.default_option, human.options)
+            hint = near(human.default_option, human.options)
             message = f"`{human.default_option}` is not among the options."
             yield error("E_HUMAN_DEFAULT_OPTION_NOT_IN_OPTIONS", (*path, "default_option"), message, hint)
         if human.request_type == "selection" and not human.options:
@@ -77,4 +77,4 @@ def _rejection(spec: KneoSpec, name: str, human: HumanSpec, path: Path) -> Itera
         if human.reject_goto not in known:
             title = workflow.spec.name or "/".join(str(part) for part in workflow.path)
             message = f"The workflow {title} asks `{name}`, but has no enabled step `{human.reject_goto}` to go to."
-            yield error("E_HUMAN_REJECT_GOTO", place, message, did_you_mean(human.reject_goto, known))
+            yield error("E_HUMAN_REJECT_GOTO", place, message, near(human.reject_goto, known))

@@ -2,16 +2,15 @@
 
 from collections.abc import Iterator
 
-from kneo_serv.spec.finding import Finding, error, warning
+from kneo_serv.spec.finding import Finding, Hint, error, near, warning
 from kneo_serv.spec.models.spec import KneoSpec
-from kneo_serv.spec.path import did_you_mean
 
 _REQUIRED = {"stdio": "command", "http": "url", "sse": "sse_url"}
 
 
 def check_mcp(spec: KneoSpec) -> Iterator[Finding]:
     """Faults of MCP servers and of the tools that name them."""
-    hint: str | None
+    hint: Hint
     for name, server in spec.mcp_servers.items():
         path = ("mcp_servers", name)
         required = _REQUIRED[server.transport]
@@ -29,6 +28,6 @@ def check_mcp(spec: KneoSpec) -> Iterator[Finding]:
         if not tool.mcp.server:
             yield error("E_MCP_TOOL_NO_SERVER", place, f"The tool `{name}` does not name its `server`.")
         elif tool.mcp.server not in spec.mcp_servers:
-            hint = did_you_mean(tool.mcp.server, spec.mcp_servers)
+            hint = near(tool.mcp.server, spec.mcp_servers)
             message = f"There is no server `{tool.mcp.server}` under `mcp_servers`."
             yield error("E_MCP_UNKNOWN_SERVER", (*place, "server"), message, hint)

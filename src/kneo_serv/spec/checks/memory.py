@@ -3,9 +3,9 @@
 from collections.abc import Iterator, Mapping
 from typing import Any
 
-from kneo_serv.spec.finding import Finding, error
+from kneo_serv.spec.finding import Finding, error, near
 from kneo_serv.spec.models.spec import KneoSpec
-from kneo_serv.spec.path import Path, did_you_mean
+from kneo_serv.spec.path import Path
 from kneo_serv.spec.walk import agent_key, agents
 
 POLICIES = ("full", "sliding_window", "summary", "retrieval")
@@ -27,7 +27,7 @@ def _memory(spec: KneoSpec, path: Path, memory: Mapping[str, Any]) -> Iterator[F
         yield error("E_MEMORY_POLICY_REQUIRED", (*path, "policy"), "A memory needs a `policy`.", f"One of {listed}.")
         return
     if policy not in POLICIES:
-        hint = did_you_mean(str(policy), POLICIES)
+        hint = near(str(policy), POLICIES)
         yield error("E_MEMORY_POLICY_UNKNOWN", (*path, "policy"), f"There is no memory policy `{policy}`.", hint)
         return
     helper = _HELPERS.get(policy)
@@ -40,7 +40,7 @@ def _memory(spec: KneoSpec, path: Path, memory: Mapping[str, Any]) -> Iterator[F
             hint = f"Write `{helper}: {{ref: <function or agent>}}`."
             yield error("E_MEMORY_REF", place, f"The memory policy `{policy}` needs a `{helper}`.", hint)
         elif ref not in spec.components.functions and agent_key(spec, ref) is None:
-            yield error("E_MEMORY_REF", place, f"There is no function or agent `{ref}`.", did_you_mean(ref, known))
+            yield error("E_MEMORY_REF", place, f"There is no function or agent `{ref}`.", near(ref, known))
     count = _COUNTS.get(policy)
     if count is not None and count in memory:
         value = memory[count]

@@ -2,10 +2,9 @@
 
 from collections.abc import Iterator
 
-from kneo_serv.spec.finding import Finding, error, warning
+from kneo_serv.spec.finding import Finding, Hint, error, near, warning
 from kneo_serv.spec.models.spec import KneoSpec
 from kneo_serv.spec.models.workflow import SequentialSpec
-from kneo_serv.spec.path import did_you_mean
 from kneo_serv.spec.walk import StepAt, WorkflowAt, agent_key, step_field, step_list, steps, workflows
 
 
@@ -40,19 +39,19 @@ def _reference(spec: KneoSpec, workflow: WorkflowAt, step: StepAt) -> Iterator[F
             if agent_key(spec, ref) is None:
                 code = "E_STEP_AGENT_REF" if step.spec.kind == "agent" else "E_STEP_GUARDRAIL_REF"
                 known = [*parts.agents, spec.agent.name]
-                hint = did_you_mean(ref, known)
+                hint = near(ref, known)
                 yield error(code, path, f"There is no agent `{ref}`, neither in components.agents nor the root.", hint)
         case "function":
             if ref not in parts.functions:
-                hint = did_you_mean(ref, parts.functions) or f"Add components.functions.{ref}."
+                hint = near(ref, parts.functions, otherwise=f"Add components.functions.{ref}.")
                 yield error("E_STEP_FUNCTION_REF", path, f"There is no function `{ref}` in components.functions.", hint)
         case "human":
             if ref not in parts.humans:
-                hint = did_you_mean(ref, parts.humans) or f"Add components.humans.{ref}."
+                hint = near(ref, parts.humans, otherwise=f"Add components.humans.{ref}.")
                 yield error("E_STEP_HUMAN_REF", path, f"There is no `{ref}` in components.humans.", hint)
         case "workflow":
             if ref not in parts.workflows:
-                hint = did_you_mean(ref, parts.workflows) or f"Add components.workflows.{ref}."
+                hint = near(ref, parts.workflows, otherwise=f"Add components.workflows.{ref}.")
                 yield error("E_STEP_WORKFLOW_REF", path, f"There is no workflow `{ref}` in components.workflows.", hint)
             elif ref == workflow.key:
                 yield error("E_STEP_WORKFLOW_SELF_REF", path, f"The workflow `{ref}` holds itself.")
@@ -81,7 +80,7 @@ def _ids(workflow: WorkflowAt) -> Iterator[Finding]:
 
 
 def _fallbacks(workflow: WorkflowAt) -> Iterator[Finding]:
-    hint: str | None
+    hint: Hint
     by_id = {step.id: step.spec for step in steps(workflow.path, workflow.spec)}
     for step in steps(workflow.path, workflow.spec):
         path = (*step.path, "fallback_ref")
@@ -92,7 +91,7 @@ def _fallbacks(workflow: WorkflowAt) -> Iterator[Finding]:
             hint = "Name the step whose target runs instead."
             yield error("E_STEP_FALLBACK_REF", path, "`on_error: fallback` needs a `fallback_ref`.", hint)
         elif ref not in by_id:
-            hint = did_you_mean(ref, by_id)
+            hint = near(ref, by_id)
             yield error("E_STEP_FALLBACK_UNKNOWN", path, f"There is no step `{ref}` in this workflow.", hint)
         elif ref == step.id:
             yield error("E_STEP_FALLBACK_SELF", path, f"The step `{ref}` is its own fallback.", "Name another step.")

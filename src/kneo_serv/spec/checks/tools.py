@@ -3,9 +3,8 @@
 from collections.abc import Iterator, Mapping
 
 from kneo_serv.model.tool import ToolDefinition
-from kneo_serv.spec.finding import Finding, error, warning
+from kneo_serv.spec.finding import Finding, Hint, error, near, warning
 from kneo_serv.spec.models.spec import KneoSpec
-from kneo_serv.spec.path import did_you_mean
 from kneo_serv.spec.visible_tools import definition, included
 from kneo_serv.spec.walk import AgentAt, agent_key, agents
 
@@ -33,7 +32,7 @@ def _existence(spec: KneoSpec, agent: AgentAt, registered: Mapping[str, ToolDefi
     for index, name in included(agent.spec):
         if definition(name, spec, registered) is None:
             place = (*agent.path, "tools", index)
-            hint = did_you_mean(name, {*spec.tools, *registered})
+            hint = near(name, [*spec.tools, *registered])
             message = f"There is no tool `{name}`, neither under `tools` nor in the tool registry."
             yield error("E_UNKNOWN_TOOL", place, message, hint, at=(*agent.path, "tools", "include", index))
 
@@ -67,7 +66,7 @@ def _capabilities(spec: KneoSpec, agent: AgentAt, registered: Mapping[str, ToolD
 
 
 def _backings(spec: KneoSpec) -> Iterator[Finding]:
-    hint: str | None
+    hint: Hint
     for name, tool in spec.tools.items():
         path = ("tools", name)
         backings = [key for key in ("implementation", "mcp", "agent") if getattr(tool, key) is not None]
@@ -79,7 +78,7 @@ def _backings(spec: KneoSpec) -> Iterator[Finding]:
             yield error("E_TOOL_MULTIPLE_BACKINGS", path, f"`{name}` has {listed}; only one may answer.")
         if tool.agent is not None:
             if agent_key(spec, tool.agent) is None:
-                hint = did_you_mean(tool.agent, [*spec.components.agents, spec.agent.name])
+                hint = near(tool.agent, [*spec.components.agents, spec.agent.name])
                 yield error("E_AGENT_TOOL_UNKNOWN_AGENT", (*path, "agent"), f"There is no agent `{tool.agent}`.", hint)
             if tool.parameters:
                 message = "An agent always takes one text, `input`; these parameters have no effect."
