@@ -91,10 +91,10 @@ class Journal:
         await opened.catch_up()
         return opened
 
-    def begin(self, plan: Plan, run_id: RunId, created: ev.RunCreated) -> "RunJournal":
+    def begin(self, plan: Plan, run_id: RunId, created: ev.RunCreated, now: float) -> "RunJournal":
         """The journal of a run that is about to be created; its first event is not stored yet."""
         self._keep(plan)
-        run = evolve(plan, Run(run_id), ev.Recorded(1, self._clock.now(), created))
+        run = evolve(plan, Run(run_id), ev.Recorded(1, now, created))
         return RunJournal(self._store, plan, run, self)
 
     def listen(self, run_id: RunId, listener: Listener) -> Callable[[], None]:

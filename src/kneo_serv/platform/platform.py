@@ -148,7 +148,7 @@ class Platform:
         now = await self.store.now()
         run_id = self._ids.run(now)
         created = _created(submission, now)
-        self._journal.begin(submission.plan, run_id, created)
+        opened = self._journal.begin(submission.plan, run_id, created, now)
         record = _record(submission, created, run_id, now)
         metadata = {
             "target": submission.target,
@@ -173,7 +173,7 @@ class Platform:
             )
         )
         if hold:
-            self._workers.execute(Claim(run_id, 1))
+            self._workers.execute(Claim(run_id, 1), opened)
         else:
             self._dispatcher.submit()
         return record
@@ -199,7 +199,7 @@ class Platform:
                     self._workers.execute(claim)
             # Another process may hold the lease and die: so one looks again from time to time.
             pause = 1.0 if not self._workers.drives(run_id) else self.options.lease_seconds
-            await self._watch.growth(run_id, timeout=pause if left is None else min(pause, left))
+            await self._watch.turn(run_id, timeout=pause if left is None else min(pause, left))
 
     async def result(self, run_id: RunId) -> RunResult:
         """What a caller gets of the run as it stands."""
@@ -366,7 +366,7 @@ class Platform:
             return False
 
     def _appended(self, append: Append) -> None:
-        self._watch.appended(append.run_id, append.events[-1].seq)
+        self._watch.appended(append.run_id, append.events[-1].seq, at_work=append.projection.phase is Phase.RUNNABLE)
         if self._files is not None:
             self._files.appended(append)
 

@@ -6,6 +6,7 @@ from collections.abc import Callable
 
 from kneo_serv.errors import StoreError
 from kneo_serv.model.ids import RunId
+from kneo_serv.model.run import Phase
 from kneo_serv.store.contract import Store
 
 log = logging.getLogger("kneo_serv.platform")
@@ -26,10 +27,15 @@ class Watch:
         self._hooks: dict[RunId, Callable[[], None]] = {}
         self._task: asyncio.Task[None] | None = None
 
-    def appended(self, run_id: RunId, seq: int) -> None:
-        """An append of this process is durable."""
+    def appended(self, run_id: RunId, seq: int, *, at_work: bool) -> None:
+        """An append of this process is durable; `at_work` says that the run goes on by itself."""
         if run_id in self._seen:
             self._seen[run_id] = max(seq, self._seen[run_id])
+        if not at_work:
+            self.look(run_id)
+
+    def look(self, run_id: RunId) -> None:
+        """Whoever waits for the run should look at it."""
         for event in self._waiters.get(run_id, ()):
             event.set()
 
@@ -45,8 +51,8 @@ class Watch:
         if run_id not in self._waiters:
             self._seen.pop(run_id, None)
 
-    async def growth(self, run_id: RunId, *, timeout: float | None) -> bool:
-        """Waits until the run's journal grows; False when `timeout` seconds pass first."""
+    async def turn(self, run_id: RunId, *, timeout: float | None) -> bool:
+        """Waits until the run seems to go on by itself no more; False when `timeout` seconds pass first."""
         event = asyncio.Event()
         self._waiters.setdefault(run_id, []).append(event)
         self._seen.setdefault(run_id, -1)
@@ -96,5 +102,5 @@ class Watch:
             self._seen[head.run_id] = head.seq
             if before >= 0 and (hook := self._hooks.get(head.run_id)) is not None:
                 hook()
-            for event in self._waiters.get(head.run_id, ()):
-                event.set()
+            if head.phase is not Phase.LEASED:
+                self.look(head.run_id)

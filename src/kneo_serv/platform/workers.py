@@ -10,7 +10,7 @@ from kneo_serv.model.clock import Clock
 from kneo_serv.model.ids import Owner, RunId
 from kneo_serv.platform.chance import RandomIds
 from kneo_serv.platform.driver import DriveEnd, Driver
-from kneo_serv.platform.journal import Journal
+from kneo_serv.platform.journal import Journal, RunJournal
 from kneo_serv.platform.leases import LeaseKeeper
 from kneo_serv.platform.options import PlatformOptions
 from kneo_serv.platform.performer import Performer
@@ -86,18 +86,18 @@ class Workers:
         """The lease of this run, unless another worker has it or it rests."""
         return await self._store.claim(self._owner, lease_seconds=self._options.lease_seconds, run_id=run_id)
 
-    def execute(self, claim: Claim) -> None:
-        """Drives a claimed run in a task of its own."""
-        task = asyncio.create_task(self.drive(claim))
+    def execute(self, claim: Claim, opened: RunJournal | None = None) -> None:
+        """Drives a claimed run in a task of its own; `opened` is its journal, where one has it at hand."""
+        task = asyncio.create_task(self.drive(claim, opened))
         self._drives.add(task)
         task.add_done_callback(self._drives.discard)
 
-    async def drive(self, claim: Claim) -> None:
+    async def drive(self, claim: Claim, opened: RunJournal | None = None) -> None:
         """One leg; every failure is told and none is raised, since nobody waits for this task."""
         lease = self._keeper.lease(claim.run_id, claim.fence)
         end = None
         try:
-            opened = await self._journal.open(claim.run_id)
+            opened = opened or await self._journal.open(claim.run_id)
             limit = self._options.max_takeovers
             if limit and claim.takeovers > limit:
                 draft = opened.draft(self._clock.now())
@@ -132,7 +132,7 @@ class Workers:
             await self._give_back(claim)
         elif end is DriveEnd.LOST:
             log.warning("the lease of run %s went to another worker", claim.run_id)
-        self._watch.appended(claim.run_id, -1)
+        self._watch.look(claim.run_id)
 
     async def _reason(self, claim: Claim, legs: int, seq: int) -> ev.LegReason:
         if claim.takeover:
