@@ -6,7 +6,7 @@ from kneo_serv.engine.commands import CallFunction, CallTool, Command, Effect, R
 from kneo_serv.engine.decide import decide
 from kneo_serv.engine.evolve import JournalFault, evolve
 from kneo_serv.engine.failure import Failure, failed_step
-from kneo_serv.engine.frames import find, in_flight, open_tasks
+from kneo_serv.engine.frames import find, in_flight, open_tasks, withdrawn
 from kneo_serv.engine.rest import Posture, posture
 
 __all__ = [
@@ -30,4 +30,5 @@ __all__ = [
     "open_tasks",
     "posture",
     "refusal",
+    "withdrawn",
 ]

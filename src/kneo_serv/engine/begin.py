@@ -47,15 +47,20 @@ def begin(plan: Plan, run: Run, command: Command, *, now: float, ids: IdSource) 
                 ev.StepStarted(key, step.id, step.kind, attempt, step.ref, index, _stands_in(step.id, visited), flow)
             ]
         case RunAgentTurn(key, step, visited, index, attempt, turn):
+            started = ev.StepStarted(
+                key, step.id, step.kind, attempt, command.agent, index, _stands_in(step.id, visited)
+            )
             state = find(run.frame, key)
-            started: list[ev.Event] = []
-            if state is None or state.attempt != attempt:
-                started.append(
-                    ev.StepStarted(key, step.id, step.kind, attempt, command.agent, index, _stands_in(step.id, visited))
-                )
-            return [*started, ev.ModelTurnStarted(key, step.id, turn)]
-        case CallTool(key, step, _, _, call, number):
-            return [ev.ToolCallStarted(key, step.id, call.id, call.name, number)]
+            begun = state is not None and state.attempt == attempt
+            turned = ev.ModelTurnStarted(key, step.id, turn)
+            return [turned] if begun else [started, turned]
+        case CallTool(key, step, attempt, agent, call, number):
+            called = ev.ToolCallStarted(key, step.id, call.id, call.name, number)
+            state = find(run.frame, key)
+            if state is None or state.attempt == attempt:
+                return [called]
+            stands_in = _stands_in(step.id, state.step_id)
+            return [ev.StepStarted(key, step.id, step.kind, attempt, agent, state.index, stands_in), called]
         case AskHuman():
             return [_asked(command, now, ids)]
         case CompleteStep(key, step_id, index, text):

@@ -17,10 +17,10 @@ from kneo_serv.engine.commands import (
 )
 from kneo_serv.engine.frames import AGENT_FLOW, flow_of, in_flight, step_of
 from kneo_serv.engine.order import Next, Stuck, next_in
-from kneo_serv.engine.steps import MAX_ITERATIONS
-from kneo_serv.engine.turns import calls_open, conversation
+from kneo_serv.engine.steps import MAX_ITERATIONS, TOOL_ERROR
+from kneo_serv.engine.turns import calls_open, conversation, doubtful_call
 from kneo_serv.model.message import Message, Role
-from kneo_serv.model.plan import ROOT, Flow, HumanPlan, Plan, RequestType, Step, StepKind
+from kneo_serv.model.plan import ROOT, Flow, HumanPlan, Plan, RequestType, Step, StepKind, Strategy
 from kneo_serv.model.run import CallPhase, Frame, Run, RunStatus, StepPhase, StepState
 from kneo_serv.model.tool import Effect
 
@@ -48,11 +48,10 @@ def decide(plan: Plan, run: Run, now: float) -> list[Command]:
     """
     if run.status is not RunStatus.RUNNING or run.frame is None:
         return []
-    if run.seq >= plan.limits.max_events:
-        return [Fail("limit_exceeded", f"The run has more than {plan.limits.max_events} events.")]
-    budget = plan.limits.token_budget
-    if budget is not None and run.usage.total_tokens > budget:
-        return [Fail("token_budget_exceeded", f"The run used {run.usage.total_tokens} tokens; its budget is {budget}.")]
+    excess = _excess(plan, run)
+    if excess is not None:
+        # What has begun comes to its end first; nothing else begins.
+        return [] if any(in_flight(state) for state in run.frame.live.values()) else [excess]
     verdict = _frame(plan, run.frame, now)
     match verdict:
         case _Done(text):
@@ -63,18 +62,30 @@ def decide(plan: Plan, run: Run, now: float) -> list[Command]:
             return commands
 
 
+def _excess(plan: Plan, run: Run) -> Fail | None:
+    """Why the run goes on no longer, when it has passed a limit."""
+    if run.seq >= plan.limits.max_events:
+        return Fail("limit_exceeded", f"The run has reached its limit of {plan.limits.max_events} events.")
+    used, budget = run.usage.total_tokens, plan.limits.token_budget
+    if budget is not None and used > budget:
+        return Fail("token_budget_exceeded", f"The run used {used} tokens; its budget is {budget}.")
+    return None
+
+
 def _frame(plan: Plan, frame: Frame, now: float) -> _Verdict:
     flow = flow_of(plan, frame)
     commands: list[Command] = []
     broken: StepState | None = None
     for state in frame.live.values():
         if state.phase is StepPhase.FAILED:
-            broken = broken or state
+            # The first in declared order is told, so that it never matters who was faster; but a violation before all
+            # others, since nothing absorbs it.
+            broken = state if broken is None or (state.violation and not broken.violation) else broken
         else:
             commands.extend(_step(plan, frame, flow, state, now))
     if broken is not None:
-        # What has begun comes to its end first; nobody is asked and nothing waited for any more.
-        rest: list[Command] = [command for command in commands if not isinstance(command, AskHuman | Wait)]
+        # What has begun comes to its end first, its retries included; but nobody is asked or waited for any more.
+        rest: list[Command] = [command for command in commands if not isinstance(command, AskHuman)]
         if rest or any(in_flight(state) for state in frame.live.values()):
             return rest
         return _Broken(
@@ -136,33 +147,40 @@ def _begin(plan: Plan, frame: Frame, flow: Flow, state: StepState) -> list[Comma
 
 def _converse(plan: Plan, agent: str, step: Step, state: StepState) -> list[Command]:
     strategy = plan.agents[agent].strategy
+    running = any(call.phase is CallPhase.RUNNING for call in state.calls)
+    # An attempt that a crash interrupted goes on where it stopped; only a lost one begins again under a new number.
+    attempt = state.attempt + 1 if state.attempt == 0 or state.phase is StepPhase.RETRY else state.attempt
+    lost = _lost(state, strategy)
+    if lost is not None:
+        return [] if running else [lost]
     if calls_open(state):
-        return _call_tools(plan, agent, step, state)
-    denied = next((call for call in state.calls if call.phase is CallPhase.DENIED), None)
-    if denied is not None:
-        return [FailStep(state.key, "tool_policy_denied", denied.output, violation=True)]
-    lost = next((call for call in state.calls if call.phase is CallPhase.FAILED), None)
-    if lost is not None and strategy.stop_on_tool_error:
-        return [FailStep(state.key, "tool_error", f"Tool {lost.call.name}: {lost.output}")]
+        return _call_tools(plan, agent, step, state, attempt, running=running)
     if state.turn >= strategy.max_iterations:
         message = f"No final answer within {strategy.max_iterations} model turns (strategy.max_iterations)."
         return [FailStep(state.key, MAX_ITERATIONS, message)]
-    # An attempt that a crash interrupted goes on where it stopped; only a lost one begins again under a new number.
-    attempt = state.attempt + 1 if state.attempt == 0 or state.phase is StepPhase.RETRY else state.attempt
     messages = (Message(Role.USER, state.input_text), *conversation(state))
     return [RunAgentTurn(state.key, step, state.step_id, state.index, attempt, state.turn + 1, agent, messages)]
 
 
-def _call_tools(plan: Plan, agent: str, step: Step, state: StepState) -> list[Command]:
+def _lost(state: StepState, strategy: Strategy) -> FailStep | None:
+    """What a call of the last turn means for the attempt, where the model is not to hear of it."""
+    for call in state.calls:
+        if call.phase is CallPhase.DENIED:
+            return FailStep(state.key, "tool_policy_denied", call.output, violation=True)
+    for call in state.calls:
+        if call.phase is CallPhase.FAILED and strategy.stop_on_tool_error:
+            return FailStep(state.key, TOOL_ERROR, f"Tool {call.call.name}: {call.output}")
+    return None
+
+
+def _call_tools(plan: Plan, agent: str, step: Step, state: StepState, attempt: int, *, running: bool) -> list[Command]:
+    doubtful = doubtful_call(plan, state)
+    if doubtful is not None:
+        return [] if running else [_ask_about(state, step, f"tool {doubtful.call.name}")]
     ready = [call for call in state.calls if call.phase is CallPhase.READY]
-    running = any(call.phase is CallPhase.RUNNING for call in state.calls)
-    for call in ready:
-        tool = plan.tools.get(call.call.name)
-        if call.uncertain and tool is not None and tool.definition.effect is Effect.ONCE:
-            return [] if running else [_ask_about(state, step, f"tool {call.call.name}")]
     if not plan.agents[agent].strategy.parallel_tool_calls:
         ready = [] if running else ready[:1]
-    return [CallTool(state.key, step, state.attempt, agent, call.call, call.number) for call in ready]
+    return [CallTool(state.key, step, attempt, agent, call.call, call.number) for call in ready]
 
 
 def _ask_about(state: StepState, step: Step, what: str) -> AskHuman:

@@ -4,9 +4,10 @@ from collections.abc import Callable
 from dataclasses import replace
 from typing import assert_never
 
-from kneo_serv.engine.frames import AGENT_FLOW, change_all, in_frame
+from kneo_serv.engine.frames import AGENT_FLOW, in_frame
 from kneo_serv.engine.keys import ROOT_KEY, frame_of
-from kneo_serv.engine.steps import fold_step, interrupted, revived
+from kneo_serv.engine.legs import continued, interrupted
+from kneo_serv.engine.steps import fold_step
 from kneo_serv.model import event as ev
 from kneo_serv.model.ids import StepKey
 from kneo_serv.model.plan import ROOT, Plan
@@ -46,7 +47,7 @@ def _apply(plan: Plan, run: Run, event: ev.Event, at: float) -> Run:
                 frame=Frame(ROOT if event.target == "workflow" else AGENT_FLOW, ROOT_KEY, event.input_text),
             )
         case ev.LegStarted():
-            frame = run.frame and change_all(run.frame, interrupted)
+            frame = run.frame and interrupted(run.frame)
             return replace(run, fence=event.fence, legs=run.legs + 1, started_at=run.started_at or at, frame=frame)
         case ev.ModelTurnCompleted():
             run = replace(run, usage=run.usage + event.usage)
@@ -68,9 +69,15 @@ def _apply(plan: Plan, run: Run, event: ev.Event, at: float) -> Run:
         ):
             return _in_frame(run, frame_of(event.key), lambda frame: fold_step(plan, frame, event))
         case ev.EdgeTaken():
-            return _in_frame(run, event.key, lambda frame: replace(frame, last=None, next=event.target, decision=None))
+            return _in_frame(
+                run,
+                event.key,
+                lambda frame: replace(
+                    frame, last=None, last_executed=None, last_failed=False, next=event.target, decision=None
+                ),
+            )
         case ev.RunContinued():
-            frame = run.frame and change_all(run.frame, revived)
+            frame = run.frame and continued(plan, run.frame, failed=run.status is RunStatus.FAILED)
             return replace(
                 run,
                 status=RunStatus.RUNNING,

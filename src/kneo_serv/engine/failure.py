@@ -38,7 +38,8 @@ def failed_step(plan: Plan, run: Run, failure: Failure, *, now: float) -> ev.Ste
         raise KeyError(failure.key)
     step = step_of(flow_of(plan, frame), state)
     resolution = _resolution(step, state, failure)
-    backoff = min(step.backoff_seconds * 2.0**state.failures, MAX_BACKOFF_SECONDS)
+    # The exponent is bounded, since a float overflows long before somebody runs out of retries.
+    backoff = min(step.backoff_seconds * 2.0 ** min(state.failures, 64), MAX_BACKOFF_SECONDS)
     return ev.StepFailed(
         failure.key,
         state.executes,

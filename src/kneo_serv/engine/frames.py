@@ -4,6 +4,7 @@ from collections.abc import Callable, Iterator
 from dataclasses import replace
 
 from kneo_serv.engine.keys import frame_of
+from kneo_serv.model.event import Resolution, StepFailed
 from kneo_serv.model.ids import StepKey
 from kneo_serv.model.plan import ROOT, Flow, FlowType, Plan, Step, StepKind
 from kneo_serv.model.run import CallPhase, Frame, Run, StepPhase, StepState
@@ -66,26 +67,24 @@ def with_step(frame: Frame, state: StepState) -> Frame:
     return replace(frame, live={**frame.live, state.key: state})
 
 
+def in_place_of(frame: Frame, key: StepKey, state: StepState) -> Frame:
+    """The frame with this instance live where that of `key` was, so that the order of beginnings stays."""
+    return replace(
+        frame, live=dict((state.key, state) if other == key else (other, was) for other, was in frame.live.items())
+    )
+
+
 def without_step(frame: Frame, key: StepKey) -> Frame:
     """The frame without this instance."""
     return replace(frame, live={other: state for other, state in frame.live.items() if other != key})
 
 
-def change_all(frame: Frame, change: Callable[[StepState], StepState]) -> Frame:
-    """The tree with every live instance changed, inner ones first."""
-    live = {}
-    for key, state in frame.live.items():
-        inner = state if state.frame is None else replace(state, frame=change_all(state.frame, change))
-        live[key] = change(inner)
-    return replace(frame, live=live)
-
-
 def leaves(frame: Frame | None) -> Iterator[StepState]:
-    """Live instances that have no frame of their own, in declared order of their beginnings."""
+    """Live instances with nothing live below them, in declared order of their beginnings."""
     if frame is None:
         return
     for state in frame.live.values():
-        if state.frame is not None and state.phase in (StepPhase.NESTED, StepPhase.FAILED):
+        if state.frame is not None and state.frame.live:
             yield from leaves(state.frame)
         else:
             yield state
@@ -101,6 +100,17 @@ def in_flight(state: StepState) -> bool:
 def open_tasks(run: Run) -> list[StepState]:
     """Instances that wait for a person."""
     return [state for state in leaves(run.frame) if state.phase is StepPhase.ASKED]
+
+
+def withdrawn(run: Run, event: StepFailed) -> list[StepState]:
+    """Instances whose questions nobody can answer any more once this failure is folded into `run`.
+
+    They live in a nested workflow that is given up for another attempt, for its fallback, or for good.
+    """
+    state = find(run.frame, event.key)
+    if state is None or event.resolution is Resolution.FAIL:
+        return []
+    return [inner for inner in leaves(state.frame) if inner.phase is StepPhase.ASKED]
 
 
 def _holds(frame: Frame, key: StepKey) -> bool:

@@ -65,12 +65,13 @@ def _concurrent(flow: Flow, frame: Frame) -> Next | str:
     if fresh or frame.live:
         return Next(fresh)
     # Declared order decides, so that it never matters who was faster.
-    return frame.outputs[flow.steps[-1].id]
+    spoken = (frame.outputs[step.id] for step in reversed(flow.steps) if step.id in frame.outputs)
+    return next(spoken, frame.text)
 
 
 def _graph(plan: Plan, flow: Flow, frame: Frame) -> Next | Stuck | str:
     if frame.last is not None:
-        edge = _edge(plan, flow, frame, flow.step(frame.last))
+        edge = _edge(plan, flow, frame, frame.last)
         if edge is None:
             return frame.text
         return Next(edge=TakeEdge(frame.key, edge.source, edge.target, edge.label))
@@ -80,12 +81,13 @@ def _graph(plan: Plan, flow: Flow, frame: Frame) -> Next | Stuck | str:
     return _turn(flow, frame, flow.steps.index(node))
 
 
-def _edge(plan: Plan, flow: Flow, frame: Frame, node: Step) -> Edge | None:
+def _edge(plan: Plan, flow: Flow, frame: Frame, last: str) -> Edge | None:
+    node = flow.step(frame.last_executed or last)
     metadata: dict[str, str] = {}
     if node.kind is StepKind.HUMAN and frame.decision is not None:
         metadata = {"human_step_id": node.id, "human_response": frame.decision.value}
     elif node.kind in (StepKind.AGENT, StepKind.GUARDRAIL):
         metadata = {"agent_name": plan.agents[node.ref].name}
     sight = Sight(frame.text, failed=frame.last_failed, metadata=metadata)
-    edges = (edge for edge in flow.edges if edge.source == node.id)
+    edges = (edge for edge in flow.edges if edge.source == last)
     return next((edge for edge in edges if edge.condition is None or holds(edge.condition, sight)), None)

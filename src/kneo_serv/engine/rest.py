@@ -4,7 +4,7 @@ from dataclasses import dataclass
 
 from kneo_serv.engine.frames import leaves
 from kneo_serv.model.ids import ContinuationId
-from kneo_serv.model.run import CallPhase, Phase, Run, RunStatus, StepPhase
+from kneo_serv.model.run import Frame, Phase, Run, RunStatus, StepPhase
 
 
 @dataclass(frozen=True, slots=True)
@@ -17,31 +17,48 @@ class Posture:
     step_index: int | None = None
     continuation_id: ContinuationId | None = None
     retry_at: float | None = None
-    """Earliest moment at which a retry is due, when nothing else can be done before."""
+    """Earliest moment at which a retry is due; with the phase runnable, other branches are at work before."""
 
 
 def posture(run: Run) -> Posture:
     """How the run stands after its last event."""
     if run.status.is_terminal:
         return Posture(run.status, Phase.ENDED)
-    open_leaves = list(leaves(run.frame))
     front = next(iter(run.frame.live.values()), None) if run.frame is not None else None
     step_id = front.step_id if front is not None else None
     index = front.index if front is not None else None
-    asked = [state for state in open_leaves if state.phase is StepPhase.ASKED and state.task is not None]
-    continuation = asked[0].task.continuation_id if asked and asked[0].task is not None else None
-    waiting = [state.retry_at for state in open_leaves if state.phase is StepPhase.RETRY and state.retry_at is not None]
-    busy = any(
-        state.phase not in (StepPhase.ASKED, StepPhase.RETRY)
-        or any(
-            call.phase in (CallPhase.READY, CallPhase.RUNNING)
-            for call in state.calls
-            if state.phase is not StepPhase.ASKED
-        )
-        for state in open_leaves
-    )
-    if asked and len(asked) == len(open_leaves):
-        return Posture(RunStatus.BLOCKED, Phase.WAITING_HUMAN, step_id, index, continuation)
-    if waiting and not busy:
-        return Posture(RunStatus.RUNNING, Phase.WAITING_TIMER, step_id, index, continuation, retry_at=min(waiting))
-    return Posture(RunStatus.RUNNING, Phase.RUNNABLE, step_id, index, continuation)
+    asked = next((state.task for state in leaves(run.frame) if state.phase is StepPhase.ASKED), None)
+    continuation = asked.continuation_id if asked is not None else None
+    retry_at = _retry_at(run.frame)
+    if run.frame is None or _busy(run.frame):
+        return Posture(RunStatus.RUNNING, Phase.RUNNABLE, step_id, index, continuation, retry_at)
+    if retry_at is not None:
+        return Posture(RunStatus.RUNNING, Phase.WAITING_TIMER, step_id, index, continuation, retry_at)
+    return Posture(RunStatus.BLOCKED, Phase.WAITING_HUMAN, step_id, index, continuation)
+
+
+def _busy(frame: Frame) -> bool:
+    """Whether something is being done here, or can be done without a person and before any timer."""
+    if not frame.live:
+        return True
+    broken = False
+    for state in frame.live.values():
+        match state.phase:
+            case StepPhase.ASKED:
+                continue
+            case StepPhase.FAILED:
+                broken = True
+            case StepPhase.RETRY if state.retry_at is not None:
+                continue
+            case StepPhase.NESTED if state.frame is not None and not _busy(state.frame):
+                continue
+            case _:
+                return True
+    # What failed is told as soon as nothing beside it waits for another attempt.
+    return broken and _retry_at(frame) is None
+
+
+def _retry_at(frame: Frame | None) -> float | None:
+    """When the first retry in here is due."""
+    moments = (state.retry_at for state in leaves(frame) if state.phase is StepPhase.RETRY)
+    return min((moment for moment in moments if moment is not None), default=None)

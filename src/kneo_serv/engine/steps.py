@@ -4,9 +4,9 @@ from dataclasses import replace
 from typing import assert_never
 
 from kneo_serv.engine.answers import answer_text
-from kneo_serv.engine.frames import AGENT_FLOW, flow_of, step_of, with_step, without_step
+from kneo_serv.engine.frames import AGENT_FLOW, flow_of, in_place_of, step_of, with_step, without_step
 from kneo_serv.engine.keys import fallback_key, nested_key
-from kneo_serv.engine.turns import conversation, needs_tools
+from kneo_serv.engine.turns import conversation, doubtful_call, needs_tools
 from kneo_serv.model import event as ev
 from kneo_serv.model.message import Message, Role
 from kneo_serv.model.plan import ROOT, Flow, FlowType, OnReject, Plan, StepKind
@@ -15,6 +15,9 @@ from kneo_serv.model.task import Decision
 
 MAX_ITERATIONS = "max_iterations"
 """Error type of an agent that used up its model turns."""
+
+TOOL_ERROR = "tool_error"
+"""Error type of an agent that stops when a tool fails (`stop_on_tool_error`)."""
 
 type StepEvent = (
     ev.StepStarted
@@ -48,7 +51,9 @@ def fold_step(plan: Plan, frame: Frame, event: StepEvent) -> Frame:
         case ev.ModelTurnCompleted():
             return with_step(frame, _turn(plan, frame, frame.live[event.key], event))
         case ev.ToolCallStarted():
-            return with_step(frame, _call(frame.live[event.key], event.call_id, CallPhase.RUNNING))
+            # Where the call is what a new attempt begins with, the step itself is not in flight: its call is.
+            state = replace(frame.live[event.key], phase=StepPhase.READY)
+            return with_step(frame, _call(state, event.call_id, CallPhase.RUNNING))
         case ev.ToolCallCompleted():
             return with_step(frame, _call(frame.live[event.key], event.call_id, CallPhase.DONE, event.output))
         case ev.ToolCallFailed():
@@ -62,32 +67,6 @@ def fold_step(plan: Plan, frame: Frame, event: StepEvent) -> Frame:
             return with_step(frame, replace(state, task=state.task and replace(state.task, escalated=True)))
         case _:
             assert_never(event)
-
-
-def interrupted(state: StepState) -> StepState:
-    """What a new leg makes of an instance: what was in flight may or may not have happened."""
-    calls = tuple(
-        replace(call, phase=CallPhase.READY, uncertain=True) if call.phase is CallPhase.RUNNING else call
-        for call in state.calls
-    )
-    if state.phase is StepPhase.RUNNING:
-        return replace(state, phase=StepPhase.READY, calls=calls, uncertain=True)
-    return replace(state, calls=calls)
-
-
-def revived(state: StepState) -> StepState:
-    """What a continued run makes of an instance that had failed: it gets all its attempts again."""
-    if state.phase is StepPhase.FAILED:
-        phase = StepPhase.NESTED if state.frame is not None else StepPhase.READY
-        calls = tuple(
-            call if call.phase is CallPhase.DONE else replace(call, phase=CallPhase.READY, output="")
-            for call in state.calls
-        )
-        fresh = replace(
-            state, phase=phase, failures=0, calls=calls, error_type=None, error_message=None, violation=False
-        )
-        return replace(fresh, messages=(), calls=(), turn=0) if state.error_type == MAX_ITERATIONS else fresh
-    return interrupted(state)
 
 
 def _started(plan: Plan, frame: Frame, event: ev.StepStarted) -> Frame:
@@ -124,7 +103,7 @@ def _asked(plan: Plan, frame: Frame, event: ev.HumanAsked) -> Frame:
 def _answered(plan: Plan, frame: Frame, state: StepState, event: ev.HumanAnswered) -> Frame:
     task = state.task and replace(state.task, decision=event.decision)
     if state.kind is not StepKind.HUMAN:
-        return with_step(frame, _reviewed(replace(state, task=None), event))
+        return with_step(frame, _reviewed(plan, replace(state, task=None), event))
     human = plan.humans[step_of(flow_of(plan, frame), state).ref]
     if event.decision is Decision.REJECTED and human.on_reject is OnReject.FAIL:
         return with_step(
@@ -141,7 +120,7 @@ def _answered(plan: Plan, frame: Frame, state: StepState, event: ev.HumanAnswere
     return with_step(frame, replace(state, phase=StepPhase.SETTLED, task=task, output_text=text))
 
 
-def _reviewed(state: StepState, event: ev.HumanAnswered) -> StepState:
+def _reviewed(plan: Plan, state: StepState, event: ev.HumanAnswered) -> StepState:
     """A person said what became of an effect that a crash left uncertain."""
     if event.decision is Decision.REJECTED:
         return replace(
@@ -151,7 +130,7 @@ def _reviewed(state: StepState, event: ev.HumanAnswered) -> StepState:
             error_message="A crash left the effect uncertain, and the reviewer decided not to go on.",
         )
     again = event.decision is Decision.APPROVED
-    doubtful = next((call for call in state.calls if call.uncertain), None)
+    doubtful = doubtful_call(plan, state)
     if doubtful is None:
         if again:
             return replace(state, phase=StepPhase.READY, uncertain=False)
@@ -191,7 +170,7 @@ def _failed(plan: Plan, frame: Frame, state: StepState, event: ev.StepFailed) ->
                 state.input_text,
                 state.index,
             )
-            return with_step(without_step(frame, state.key), fresh)
+            return in_place_of(frame, state.key, fresh)
         case ev.Resolution.FAIL:
             # What the attempt has finished so far is kept, so that a continued run does not do it again.
             return with_step(frame, replace(lost, phase=StepPhase.FAILED))
@@ -213,17 +192,24 @@ def _ended(plan: Plan, frame: Frame, state: StepState, text: str, *, failed: boo
     goto = _goto(plan, flow, state) if decision is Decision.REJECTED else None
     match flow.type:
         case FlowType.SEQUENTIAL if goto is not None:
-            index = next(place for place, step in enumerate(flow.steps) if step.id == goto)
-            return replace(frame, index=index, lap=frame.lap + 1, text=text)
+            return replace(frame, index=flow.steps.index(flow.step(goto)), lap=frame.lap + 1, text=text)
         case FlowType.SEQUENTIAL | FlowType.HANDOFF | FlowType.GROUP_CHAT:
             return replace(frame, index=frame.index + 1, text=text)
+        case FlowType.CONCURRENT if failed or decision is Decision.APPROVED:
+            return frame  # it said nothing of its own, so that the word stays with those who did
         case FlowType.CONCURRENT:
             return replace(frame, outputs={**frame.outputs, state.step_id: text})
         case FlowType.GRAPH if goto is not None:
             return replace(frame, index=frame.index + 1, text=text, next=goto)
         case FlowType.GRAPH:
             return replace(
-                frame, index=frame.index + 1, text=text, last=state.step_id, last_failed=failed, decision=decision
+                frame,
+                index=frame.index + 1,
+                text=text,
+                last=state.step_id,
+                last_executed=state.executes,
+                last_failed=failed,
+                decision=decision,
             )
 
 

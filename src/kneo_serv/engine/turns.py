@@ -3,8 +3,9 @@
 from collections.abc import Sequence
 
 from kneo_serv.model.message import Message, Role, ToolCall
-from kneo_serv.model.plan import AgentPlan, StrategyType
+from kneo_serv.model.plan import AgentPlan, Plan, StrategyType
 from kneo_serv.model.run import CallPhase, CallState, StepState
+from kneo_serv.model.tool import Effect
 
 _OPEN = (CallPhase.READY, CallPhase.RUNNING)
 
@@ -22,6 +23,16 @@ def conversation(state: StepState) -> tuple[Message, ...]:
 def calls_open(state: StepState) -> bool:
     """Whether a tool call of the last turn has no answer yet."""
     return any(call.phase in _OPEN for call in state.calls)
+
+
+def doubtful_call(plan: Plan, state: StepState) -> CallState | None:
+    """The first call that a crash left uncertain and that must not happen twice: a person is asked about it."""
+    for call in state.calls:
+        if call.uncertain and call.phase is CallPhase.READY:
+            tool = plan.tools.get(call.call.name)
+            if tool is not None and tool.definition.effect is Effect.ONCE:
+                return call
+    return None
 
 
 def _answer(state: CallState) -> Message:

@@ -156,9 +156,11 @@ class Frame:
     visits: Mapping[str, int] = field(default_factory=dict)
     """How often each step was begun, where a step may be visited more than once."""
     outputs: Mapping[str, str] = field(default_factory=dict)
-    """Concurrent: the text of each finished participant, until they are folded."""
+    """Concurrent: the text of each finished participant that had something to say."""
     last: str | None = None
     """Graph: the node that finished, while its edges are to be looked at."""
+    last_executed: str | None = None
+    """Graph: the step that ran for it, itself or its fallback."""
     last_failed: bool = False
     decision: Decision | None = None
     """Graph: what the last node's person decided."""

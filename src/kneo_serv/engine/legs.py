@@ -1,0 +1,76 @@
+"""What becomes of live instances when a new leg begins, or when a failed run is continued."""
+
+from collections.abc import Callable
+from dataclasses import replace
+
+from kneo_serv.engine.frames import flow_of
+from kneo_serv.engine.steps import MAX_ITERATIONS, TOOL_ERROR
+from kneo_serv.model.plan import FlowType, Plan
+from kneo_serv.model.run import CallPhase, Frame, StepPhase, StepState
+
+
+def interrupted(frame: Frame) -> Frame:
+    """The tree for a new leg: what was in flight may or may not have happened."""
+    return _change_all(frame, _interrupted)
+
+
+def continued(plan: Plan, frame: Frame, *, failed: bool) -> Frame:
+    """The tree of a continued run: what had failed gets all its attempts again, and a graph all its steps.
+
+    `failed` says that the run had ended, and that its open questions were withdrawn with it: they are asked anew.
+    """
+    if flow_of(plan, frame).type is FlowType.GRAPH:
+        frame = replace(frame, index=0)
+
+    def change(state: StepState) -> StepState:
+        if state.frame is not None:
+            state = replace(state, frame=continued(plan, state.frame, failed=failed))
+        if state.phase is StepPhase.FAILED:
+            return _revived(state)
+        if state.phase is StepPhase.ASKED and failed:
+            return replace(state, phase=StepPhase.READY, task=None)
+        return _interrupted(state)
+
+    return replace(frame, live={key: change(state) for key, state in frame.live.items()})
+
+
+def _change_all(frame: Frame, change: Callable[[StepState], StepState]) -> Frame:
+    live = {}
+    for key, state in frame.live.items():
+        inner = state if state.frame is None else replace(state, frame=_change_all(state.frame, change))
+        live[key] = change(inner)
+    return replace(frame, live=live)
+
+
+def _interrupted(state: StepState) -> StepState:
+    calls = tuple(
+        replace(call, phase=CallPhase.READY, uncertain=True) if call.phase is CallPhase.RUNNING else call
+        for call in state.calls
+    )
+    if state.phase is StepPhase.RUNNING:
+        return replace(state, phase=StepPhase.READY, calls=calls, uncertain=True)
+    return replace(state, calls=calls)
+
+
+def _revived(state: StepState) -> StepState:
+    fresh = replace(
+        state,
+        # A retry that is due at once: the next attempt begins under its own number.
+        phase=StepPhase.RETRY if state.frame is None else StepPhase.NESTED,
+        retry_at=None,
+        failures=0,
+        task=None,
+        error_type=None,
+        error_message=None,
+        violation=False,
+    )
+    if state.error_type == MAX_ITERATIONS:
+        return replace(fresh, messages=(), calls=(), turn=0)
+    # A failed call that the model may hear of stays answered, unless it is what the step failed of.
+    answered = (CallPhase.DONE,) if state.error_type == TOOL_ERROR else (CallPhase.DONE, CallPhase.FAILED)
+    return replace(
+        fresh,
+        calls=tuple(
+            call if call.phase in answered else replace(call, phase=CallPhase.READY, output="") for call in state.calls
+        ),
+    )
