@@ -129,9 +129,11 @@ def pending(answer: Mapping[str, Any]) -> dict[str, Any]:
     return request
 
 
-def until(happened: Callable[[], bool]) -> None:
-    """Looks again and again until something has happened in another process."""
+def until(happened: Callable[[], bool], process: subprocess.Popen[str]) -> None:
+    """Looks again and again until something has happened in the process."""
     deadline = time.monotonic() + PATIENCE
     while not happened():
-        assert time.monotonic() < deadline, "waited in vain"
+        if process.poll() is not None or time.monotonic() > deadline:
+            process.kill()
+            raise AssertionError(f"{process.args!r} did not get there: {process.communicate()}")
         time.sleep(0.01)

@@ -61,7 +61,7 @@ def exists(shell: Shell, name: str) -> bool:
 def test_a_run_is_cancelled_from_another_process_and_nothing_begins_after_it(shell: Shell) -> None:
     prepare(shell)
     with shell.start_kneo("run", "slow.yaml", "--input", "a", "--json") as process:
-        until(lambda: exists(shell, "started-a"))
+        until(lambda: exists(shell, "started-a"), process)
         (run,) = shell.kneo("runs", "list", "--status", "running", "--json").json["runs"]
         assert shell.kneo("runs", "cancel", run["run_id"], "--json").json["status"] == "cancelled"
         (shell.folder / "gate-a").touch()
@@ -77,7 +77,7 @@ def test_a_person_answers_one_run_while_another_process_executes_a_second_one(sh
     task = shell.pause("asked.yaml", "b")
     (shell.folder / "gate-b").touch()
     with shell.start_kneo("run", "slow.yaml", "--input", "a", "--json") as process:
-        until(lambda: exists(shell, "started-a"))
+        until(lambda: exists(shell, "started-a"), process)
         assert shell.resume(task, "--approve").json["output_text"] == "after b"
         assert process.poll() is None
         (shell.folder / "gate-a").touch()
@@ -89,7 +89,7 @@ def test_while_one_process_resumes_a_run_another_cannot_answer_the_same_question
     task = shell.pause("asked.yaml", "c")
     words = ("human", "resume", task.continuation_id, "--request-id", task.request_id)
     with shell.start_kneo(*words, "--approve", "--json") as process:
-        until(lambda: exists(shell, "started-c"))
+        until(lambda: exists(shell, "started-c"), process)
         assert shell.resume(task, "--reject", code=1).error["code"] in {"resource_locked", "not_found"}
         (shell.folder / "gate-c").touch()
         assert shell.end(process).json["output_text"] == "after c"
@@ -100,7 +100,7 @@ def test_a_resumed_run_is_cancelled_from_another_process(shell: Shell) -> None:
     task = shell.pause("asked.yaml", "d")
     words = ("human", "resume", task.continuation_id, "--request-id", task.request_id)
     with shell.start_kneo(*words, "--approve", "--json") as process:
-        until(lambda: exists(shell, "started-d"))
+        until(lambda: exists(shell, "started-d"), process)
         shell.kneo("runs", "cancel", task.run_id, "--json")
         (shell.folder / "gate-d").touch()
         assert shell.end(process, code=4).json["status"] == "cancelled"
