@@ -15,9 +15,9 @@ import pytest
 from kneo_serv.errors import InvalidRequestError, StoreError, StoreSchemaError
 from kneo_serv.model.page import Page, RunFilter
 from kneo_serv.model.run import RunStatus
-from kneo_serv.store.contract import Appended
+from kneo_serv.store.contract import Appended, EventRow
 from kneo_serv.store.sqlite import SQLiteStore
-from kneo_serv.testing.store_suite.samples import append, new_run, run_id, running
+from kneo_serv.testing.store_suite.samples import START, append, new_run, run_id, running
 
 pytestmark = pytest.mark.filterwarnings("error")
 
@@ -159,7 +159,7 @@ def test_a_store_that_is_not_open_says_so(tmp_path: Path) -> None:
 FILL_A_SMALL_DISK = """
 import asyncio, resource, signal, sys
 from kneo_serv.errors import StoreError
-from kneo_serv.store.contract import Appended
+from kneo_serv.store.contract import Appended, EventRow
 from kneo_serv.store.sqlite import SQLiteStore
 from kneo_serv.testing.store_suite.samples import append, event, new_run, run_id
 
@@ -203,5 +203,28 @@ def test_texts_that_no_database_keeps_are_mended(tmp_path: Path) -> None:
         found = await store.get_run(run_id("a"))
         assert found is not None
         assert (found.input_text, found.output_text) == ("a\ufffdb\ufffdc \\u0000", "x\ufffdy")
+
+    use(SQLiteStore(tmp_path / "runs.sqlite"), look)
+
+
+def test_a_log_that_grew_is_moved_into_the_database(tmp_path: Path) -> None:
+    """However busy the writer is, the write-ahead log does not grow without end."""
+
+    async def write(store: SQLiteStore) -> None:
+        await store.create(new_run("a"))
+        for seq in range(1, 60):
+            await store.append(append("a", seq, events=(EventRow(seq + 1, "k", 1.0, "x" * 2_000_000),)))
+        assert (await store.health()).facts["wal_bytes"] < 100_000_000
+
+    use(SQLiteStore(tmp_path / "runs.sqlite"), write)
+
+
+def test_a_frequent_status_is_listed_in_the_same_order(tmp_path: Path) -> None:
+    async def look(store: SQLiteStore) -> None:
+        await asyncio.gather(*(store.create(new_run(f"{n:04d}", created_at=START + n)) for n in range(2100)))
+        page = Page(limit=3, sort="created_at")
+        for filters in (RunFilter(status=("created",)), RunFilter(status=("created", "paused"), has_error=False)):
+            found = await store.list_runs(filters, page)
+            assert [run.id for run in found] == [run_id("2099"), run_id("2098"), run_id("2097")]
 
     use(SQLiteStore(tmp_path / "runs.sqlite"), look)

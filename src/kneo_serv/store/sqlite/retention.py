@@ -7,7 +7,7 @@ from kneo_serv.model.run import TERMINAL
 from kneo_serv.store.contract import RetentionCut
 from kneo_serv.store.sqlite.jsontext import dumps, loads
 
-STRIDE = 500
+STRIDE = 200
 """Runs, tasks or audit events in one transaction; of events ten times as many."""
 
 _TERMINAL = dumps(sorted(TERMINAL)).decode()
