@@ -29,7 +29,7 @@ class Stuck:
 
 def next_in(plan: Plan, flow: Flow, frame: Frame) -> Next | Stuck | str:
     """What comes next; with nothing left to do, the text that the workflow ends with."""
-    if flow.type is FlowType.CONCURRENT:
+    if flow.type is FlowType.CONCURRENT or flow.type is FlowType.MAP:
         return _concurrent(flow, frame)
     if frame.live:
         return Next()

@@ -197,7 +197,7 @@ def _ended(plan: Plan, frame: Frame, state: StepState, text: str, *, failed: boo
             return replace(frame, index=frame.index + 1, text=text)
         case FlowType.CONCURRENT if failed or decision is Decision.APPROVED:
             return frame  # it said nothing of its own, so that the word stays with those who did
-        case FlowType.CONCURRENT:
+        case FlowType.CONCURRENT | FlowType.MAP:
             return replace(frame, outputs={**frame.outputs, state.step_id: text})
         case FlowType.GRAPH if goto is not None:
             return replace(frame, index=frame.index + 1, text=text, next=goto)

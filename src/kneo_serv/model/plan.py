@@ -19,6 +19,8 @@ class FlowType(StrEnum):
     CONCURRENT = "concurrent"
     HANDOFF = "handoff"
     GROUP_CHAT = "group_chat"
+    MAP = "map"
+    """One step for each item of a list; made by the compiler from a step of kind `map`."""
 
 
 class StepKind(StrEnum):
@@ -82,6 +84,50 @@ class OnReject(StrEnum):
     GOTO = "goto"
 
 
+class JoinType(StrEnum):
+    """How many branches a parallel workflow waits for."""
+
+    ALL = "all"
+    ANY = "any"
+    N_OF = "n_of"
+
+
+class Aggregation(StrEnum):
+    """What becomes of the texts of parallel branches, always in declared order."""
+
+    LAST = "last"
+    CONCAT = "concat"
+    JSON = "json"
+    STEP = "step"
+    """An agent or function gets them as JSON and answers with one text."""
+
+
+class VariableType(StrEnum):
+    """What a variable holds."""
+
+    STRING = "string"
+    INTEGER = "integer"
+    NUMBER = "number"
+    BOOLEAN = "boolean"
+    JSON = "json"
+
+
+@dataclass(frozen=True, slots=True)
+class Variable:
+    """A value that a workflow carries beside the text. It begins with `default`."""
+
+    type: VariableType = VariableType.STRING
+    default: Any = None
+
+
+@dataclass(frozen=True, slots=True)
+class Join:
+    """How many branches must have finished; `count` goes with `n_of`. The others are cancelled then."""
+
+    type: JoinType = JoinType.ALL
+    count: int | None = None
+
+
 @dataclass(frozen=True, slots=True)
 class Step:
     """One place in a workflow (a node of a graph, a participant of a group). `timeout_seconds` is per attempt."""
@@ -98,6 +144,10 @@ class Step:
     backoff_seconds: float = 0.5
     """Wait before the first retry; doubles with each one, at most 60 s."""
     timeout_seconds: float | None = None
+    input: str | None = None
+    """Template of the step's input, with `{{ text }}`, `{{ input }}` and `{{ variables.<name> }}`; None: the text."""
+    output: str | None = None
+    """Name of the variable that takes the step's output beside the text that flows on."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -139,6 +189,20 @@ class Flow:
     """Handoff: the ids of `selector.sequence`; empty means declared order."""
     rounds: int = 1
     max_iterations: int | None = None
+    join: Join = Join()
+    aggregation: Aggregation = Aggregation.LAST
+    aggregator: Step | None = None
+    transfer: bool = False
+    """Handoff: agents hand over by calling the tool `transfer_to_<participant id>`; who does not, ends it."""
+    speaker: Step | None = None
+    """Group chat: the agent that names the next speaker; None means fixed rotation."""
+    until: Condition | None = None
+    """Group chat: it ends early when this holds after a turn."""
+    variables: Mapping[str, Variable] = field(default_factory=dict)
+    over: str | None = None
+    """Map: CEL expression of the list; None means that the text is a JSON list, or else its lines."""
+    max_concurrency: int | None = None
+    """Map and concurrent: how many branches are at work at once; None means all."""
 
     def step(self, step_id: str) -> Step:
         """The step of this id. Raises KeyError."""

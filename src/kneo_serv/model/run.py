@@ -165,7 +165,10 @@ class Frame:
     decision: Decision | None = None
     """Graph: what the last node's person decided."""
     next: str | None = None
-    """Graph: the node that the taken edge leads to."""
+    """Graph: the node that the taken edge leads to. Handoff, group chat: the participant that was named."""
+    variables: Mapping[str, Any] = field(default_factory=dict)
+    items: tuple[str, ...] | None = None
+    """Map: the texts of the list, once it was read."""
 
 
 @dataclass(frozen=True, slots=True)
