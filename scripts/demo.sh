@@ -70,6 +70,9 @@ run=$(field run_id)
 continuation=$(field continuation_id)
 request=$(field metadata.pending_human_request.request_id)
 
+title "What the person sees"
+show kneo human get "$continuation"
+
 show kneo human resume "$continuation" --request-id "$request" --approve --json
 expect status completed
 
