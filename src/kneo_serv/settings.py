@@ -287,6 +287,7 @@ class Settings:
             patience_seconds=self.patience_seconds,
             timekeeper=self.timekeeper,
             retry_on_timeout=self.workflow_retry_on_timeout,
+            trace_max_events=self.trace_max_events,
         )
 
 

@@ -19,8 +19,8 @@ class PlatformOptions:
     """Runnable runs above which no more are taken in; 0 means no limit."""
     shutdown_timeout_seconds: float = 30.0
     """How long a shutdown waits for the runs in hand."""
-    patience_seconds: float = 110.0
-    """How long a synchronous caller waits."""
+    patience_seconds: float | None = 110.0
+    """How long a synchronous caller waits; None means until the run rests."""
     timekeeper: bool = True
     """Whether timers fire by themselves once the worker is started."""
     retry_on_timeout: bool = False
@@ -30,7 +30,7 @@ class PlatformOptions:
     max_abandoned: int = 16
     """Timed-out synchronous calls still running, at which no more are started."""
     trace_max_events: int = 10_000
-    """Trace events that one answer holds; 0 means none."""
+    """Trace events that one answer holds; 0 means all."""
     watch_seconds: float = 0.2
     """How often a running or waited-for run is compared with what other processes wrote."""
     short_wait_seconds: float = 5.0

@@ -1,22 +1,29 @@
-"""The one place that names concrete backends: everything below asks for what it needs by contract."""
+"""The one place that names concrete backends: everything below asks for what it needs by contract.
+
+Each function imports what it makes when it is called, so that a command which needs one of them pays for that one.
+"""
 
 import os
+from dataclasses import replace
 from pathlib import Path
+from typing import TYPE_CHECKING
 
-from kneo_serv.platform import PlatformManager
-from kneo_serv.runtime import RuntimeRegistry
-from kneo_serv.runtime.defaults import default_registry
-from kneo_serv.settings import Settings
-from kneo_serv.spec import SpecCompiler
-from kneo_serv.store.continuations import ContinuationFolder
-from kneo_serv.store.sqlite import SQLiteStore
-from kneo_serv.tools import ToolRegistry, load_callable, register_example_tools
+if TYPE_CHECKING:
+    from kneo_serv.platform import PlatformManager
+    from kneo_serv.runtime import RuntimeRegistry
+    from kneo_serv.store.continuations import ContinuationFolder
+    from kneo_serv.store.sqlite import SQLiteStore
+    from kneo_serv.tools import ToolRegistry
 
 DEFAULT_STATE_PATH = ".kneo/kneo_runs.sqlite"
 
 
-def create_runtime_registry() -> RuntimeRegistry:
-    """The runtime modes adapter, bridge and native, with the providers that are installed."""
+def create_runtime_registry() -> "RuntimeRegistry":
+    """The runtime modes adapter, bridge and native, with the providers that are installed. Raises SettingsError."""
+    from kneo_serv.runtime.defaults import default_registry
+    from kneo_serv.settings import Settings
+    from kneo_serv.tools import load_callable
+
     settings = Settings.from_env(os.environ)
     return default_registry(
         environ=os.environ,
@@ -26,20 +33,28 @@ def create_runtime_registry() -> RuntimeRegistry:
     )
 
 
-def create_tool_registry(*, include_examples: bool = True) -> ToolRegistry:
+def create_tool_registry(*, include_examples: bool = True) -> "ToolRegistry":
     """A fresh tool registry; with the example tools compress_history, publish_report, summarize and web_search."""
+    from kneo_serv.tools import ToolRegistry, register_example_tools
+
     registry = ToolRegistry()
     if include_examples:
         register_example_tools(registry)
     return registry
 
 
-def create_persistence_stores(*, state_path: str | Path = DEFAULT_STATE_PATH) -> tuple[SQLiteStore, ContinuationFolder]:
+def create_persistence_stores(
+    *, state_path: str | Path = DEFAULT_STATE_PATH
+) -> "tuple[SQLiteStore, ContinuationFolder]":
     """The store of runs in a SQLite file, and the folder beside it that shows open human tasks as readable files.
 
     Raises:
         SettingsError: KNEO_SERV_DATABASE_URL asks for a database that this version cannot use.
     """
+    from kneo_serv.settings import Settings
+    from kneo_serv.store.continuations import ContinuationFolder
+    from kneo_serv.store.sqlite import SQLiteStore
+
     settings = Settings.from_env(os.environ)
     path = Path(state_path)
     return SQLiteStore(path, synchronous=settings.sqlite_synchronous), ContinuationFolder(path.parent / "continuations")
@@ -47,8 +62,32 @@ def create_persistence_stores(*, state_path: str | Path = DEFAULT_STATE_PATH) ->
 
 def create_local_platform_manager(
     *, state_path: str | Path = DEFAULT_STATE_PATH, include_example_tools: bool = True
-) -> PlatformManager:
-    """A manager that executes what it is asked for in this process, and nothing else: what the command line uses."""
+) -> "PlatformManager":
+    """A manager that executes what it is asked for in this process, and nothing else: what the command line uses.
+
+    Its calls wait until a run rests, since nobody else would execute it. Raises SettingsError.
+    """
+    return _manager(state_path, include_example_tools, patient=True)
+
+
+def create_default_platform_manager(
+    *, state_path: str | Path = DEFAULT_STATE_PATH, include_example_tools: bool = True
+) -> "PlatformManager":
+    """A manager whose worker is started: it executes every runnable run of the store, and fires timers.
+
+    Raises SettingsError.
+    """
+    manager = _manager(state_path, include_example_tools, patient=False)
+    manager.start_worker()
+    return manager
+
+
+def _manager(state_path: str | Path, include_example_tools: bool, *, patient: bool) -> "PlatformManager":
+    from kneo_serv.platform import PlatformManager
+    from kneo_serv.settings import Settings
+    from kneo_serv.spec import SpecCompiler
+
+    options = Settings.from_env(os.environ).platform_options()
     runs, continuations = create_persistence_stores(state_path=state_path)
     return PlatformManager(
         compiler=SpecCompiler(
@@ -57,14 +96,5 @@ def create_local_platform_manager(
         ),
         run_state_store=runs,
         continuation_store=continuations,
-        options=Settings.from_env(os.environ).platform_options(),
+        options=replace(options, patience_seconds=None) if patient else options,
     )
-
-
-def create_default_platform_manager(
-    *, state_path: str | Path = DEFAULT_STATE_PATH, include_example_tools: bool = True
-) -> PlatformManager:
-    """A manager whose worker is started: it executes every runnable run of the store, and fires timers."""
-    manager = create_local_platform_manager(state_path=state_path, include_example_tools=include_example_tools)
-    manager.start_worker()
-    return manager
