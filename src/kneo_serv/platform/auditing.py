@@ -21,14 +21,27 @@ class AuditIds(Protocol):
         ...
 
 
-def audit_of(draft: Draft, stand: Posture, ids: AuditIds) -> tuple[AuditEvent, ...]:
-    """Audit events that the draft's events imply; never the content of a decision."""
+def audit_of(
+    draft: Draft, stand: Posture, ids: AuditIds, *, automatic: str | None = None, facts: Mapping[str, Any] | None = None
+) -> tuple[AuditEvent, ...]:
+    """Audit events that the draft's events imply; never the content of a decision.
+
+    `automatic` is the task whose passed deadline began this leg; `facts` are told beside what a dead letter says.
+    """
     found = []
     for recorded in draft.events:
-        entry = _entry(recorded.event, recorded.at, draft.run, stand)
+        entry = _entry(recorded.event, recorded.at, draft.run, stand, facts or {})
         if entry is not None:
             event_type, continuation, actor, metadata = entry
             found.append(audit_event(ids, event_type, recorded.at, draft.run.id, continuation, actor, metadata))
+        if automatic is not None and isinstance(recorded.event, ev.RunFailed):
+            metadata = {
+                "error_type": recorded.event.error_type,
+                "error_message": recorded.event.message,
+                "on_timeout": OnTimeout.CONTINUE.value,
+            }
+            name = "human.continue_failed"
+            found.append(audit_event(ids, name, recorded.at, draft.run.id, automatic, None, metadata))
     if stand.phase in (Phase.WAITING_HUMAN, Phase.ENDED) and not _only_external(draft):
         usage = draft.run.usage
         metadata = {"status": stand.status.value, "usage": {"total_tokens": usage.total_tokens}}
@@ -50,7 +63,7 @@ def audit_event(
 
 
 def _entry(
-    event: ev.Event, at: float, run: Run, stand: Posture
+    event: ev.Event, at: float, run: Run, stand: Posture, facts: Mapping[str, Any]
 ) -> tuple[str, str | None, str | None, dict[str, Any]] | None:
     metadata: dict[str, Any]
     match event:
@@ -86,7 +99,7 @@ def _entry(
             }
             return "run.timed_out", None, None, metadata
         case ev.RunFailed(error_type="dead_letter"):
-            return "run.dead_lettered", None, None, {"message": event.message}
+            return "run.dead_lettered", None, None, {**facts, "message": event.message}
         case _:
             return None
 

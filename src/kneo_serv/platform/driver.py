@@ -31,7 +31,7 @@ from kneo_serv.platform.journal import RunJournal
 from kneo_serv.platform.options import PlatformOptions
 from kneo_serv.platform.outcome import Outcome, event_of, late
 from kneo_serv.platform.performer import Performer
-from kneo_serv.store.contract import Appended, Refusal
+from kneo_serv.store.contract import Appended, Refusal, Refused
 
 log = logging.getLogger("kneo_serv.platform")
 
@@ -50,7 +50,7 @@ class DriveEnd(StrEnum):
     LOST = "lost"
     """The lease was lost: another worker goes on."""
     STOPPED = "stopped"
-    """The platform shuts down; the lease is to be given back."""
+    """Nothing more is to be done in this leg; the lease is to be given back."""
 
 
 @dataclass(slots=True)
@@ -89,6 +89,7 @@ class Driver:
         self._wakened = asyncio.Event()
         self._stale = False
         self._stopping = False
+        self._leaving = False
 
     @property
     def journal(self) -> RunJournal:
@@ -110,6 +111,11 @@ class Driver:
         self._stopping = True
         self._wakened.set()
 
+    def leave(self) -> None:
+        """Come to an end now; what is in flight is cancelled, and begins again in another leg."""
+        self._leaving = True
+        self.stop()
+
     async def drive(self) -> DriveEnd:
         """Takes the run as far as it goes without people.
 
@@ -122,7 +128,9 @@ class Driver:
             end = await self._drive(outcomes)
         finally:
             outcomes += await self._settle()
-        if end is DriveEnd.ENDED and outcomes:
+        if outcomes and end is DriveEnd.STOPPED:
+            end = await self._keep(outcomes)
+        if outcomes and end is DriveEnd.ENDED:
             await self._note_late(outcomes)
         return end
 
@@ -137,7 +145,7 @@ class Driver:
                 await self._journal.catch_up()
             if self._journal.run.status.is_terminal:
                 return DriveEnd.ENDED
-            if self._stopping and not self._tasks and not outcomes:
+            if self._leaving or (self._stopping and not self._tasks and not outcomes):
                 return DriveEnd.STOPPED
             draft, effects = self._next(leading, outcomes)
             if draft.events:
@@ -146,7 +154,7 @@ class Driver:
                     draft, owner=self._lease.owner, fence=self._lease.fence, release=release
                 )
                 if not isinstance(result, Appended):
-                    if result.reason in (Refusal.FENCE, Refusal.MISSING):
+                    if _is_lost(result):
                         return DriveEnd.LOST
                     # Only what really happened is kept; what was about to begin is decided anew.
                     self._stale = True
@@ -157,13 +165,14 @@ class Driver:
                     return DriveEnd.ENDED
                 if release:
                     return DriveEnd.REST
-                self._launch(effects)
+                if not self._launch(effects):
+                    return DriveEnd.LOST
             elif not self._tasks and posture(draft.run).phase is Phase.RUNNABLE and not self._stopping:
                 raise JournalFault(f"run {draft.run.id} is neither at work nor at rest after event {draft.run.seq}")
             elif self._rests(draft, effects):
                 return DriveEnd.STOPPED
             if self._stopping and not self._tasks:
-                return DriveEnd.STOPPED
+                continue
             outcomes += await self._wait(draft)
 
     def _next(self, leading: list[ev.Event], outcomes: list[Outcome]) -> tuple[Draft, list[Effect]]:
@@ -198,20 +207,22 @@ class Driver:
             return stand.retry_at - self._clock.now() > self._options.short_wait_seconds
         return stand.phase is Phase.WAITING_HUMAN
 
-    def _launch(self, effects: list[Effect]) -> None:
-        if self._clock.monotonic() >= self._lease.valid_until:
-            # Somebody else may have the run by now; what was journaled as begun counts as interrupted there.
-            self.lose()
-            return
+    def _launch(self, effects: list[Effect]) -> bool:
+        """Begins the effects; False when somebody else may have the run by now, in whose leg they count as lost."""
+        if effects and self._clock.monotonic() >= self._lease.valid_until:
+            return False
         journal, fence = self._journal, self._lease.fence
         for effect in effects:
             task = asyncio.create_task(self._performer.perform(journal.plan, journal.run.id, fence, effect))
             task.add_done_callback(lambda _: self._wakened.set())
             self._tasks.add(task)
+        return True
 
     async def _wait(self, draft: Draft) -> list[Outcome]:
         """Waits until something ended, was appended by others, or is due; gives the outcomes."""
-        due = [moment for moment in (draft.run.deadline_at, posture(draft.run).retry_at) if moment is not None]
+        moments = (draft.run.deadline_at, posture(draft.run).retry_at)
+        # What was due already when the draft was made, and did not begin, waits for something else than time.
+        due = [moment for moment in moments if moment is not None and moment >= draft.at]
         timeout = max(0.0, min(due) - self._clock.now()) + 0.001 if due else None
         try:
             async with asyncio.timeout(timeout):
@@ -235,6 +246,22 @@ class Driver:
         self._tasks.clear()
         return [task.result() for task in done if not task.cancelled()]
 
+    async def _keep(self, outcomes: list[Outcome]) -> DriveEnd:
+        """Journals what ended while this leg was being left, so that the next one does not do it again."""
+        while True:
+            await self._journal.catch_up()
+            if self._journal.run.status.is_terminal:
+                return DriveEnd.ENDED
+            now = self._clock.now()
+            draft = self._journal.draft(now)
+            for outcome in outcomes:
+                draft.add(event_of(draft.plan, draft.run, outcome, now=now))
+            result = await self._journal.append(draft, owner=self._lease.owner, fence=self._lease.fence)
+            if isinstance(result, Appended):
+                return DriveEnd.STOPPED
+            if _is_lost(result):
+                return DriveEnd.LOST
+
     async def _note_late(self, outcomes: list[Outcome]) -> None:
         """Journals what came too late to count, so that nobody wonders whether it happened."""
         for _ in range(_LATE_TRIES):
@@ -245,3 +272,7 @@ class Driver:
             if isinstance(await self._journal.append(draft, late=True), Appended):
                 return
         log.warning("run %s: late outcomes could not be noted", self._journal.run.id)
+
+
+def _is_lost(refused: Refused) -> bool:
+    return refused.reason in (Refusal.FENCE, Refusal.MISSING)

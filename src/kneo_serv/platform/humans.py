@@ -60,8 +60,8 @@ class Humans:
         await self._append(task, [answered])
         return task.run_id
 
-    async def expire(self, continuation_id: ContinuationId) -> RunId | None:
-        """Does what the task says for a passed deadline; the run's id, or None when somebody was faster."""
+    async def expire(self, continuation_id: ContinuationId, *, now: float | None = None) -> RunId | None:
+        """Does what the task says for a deadline that passed before `now`; None when somebody was faster."""
         task = await self._store.get_task(continuation_id)
         if task is None or task.status is not TaskStatus.OPEN or task.escalated_at is not None:
             return None
@@ -96,10 +96,10 @@ class Humans:
                     ),
                 ]
             case OnTimeout.ESCALATE:
-                now = await self._store.now()
+                moment = await self._store.now() if now is None else now
                 events = [
                     expired,
-                    ev.HumanEscalated(task.key, task.step_id, continuation_id, now, task.expires_at),
+                    ev.HumanEscalated(task.key, task.step_id, continuation_id, moment, task.expires_at),
                 ]
         try:
             await self._append(task, events)

@@ -4,15 +4,18 @@ Events are numbered, folded, redacted and appended here, together with everythin
 tasks of people, timers and audit. There is no other way to change a run.
 """
 
+import contextlib
 import json
-from collections.abc import Callable, Sequence
+import logging
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from typing import Any
 
-from kneo_serv.engine import Posture, evolve, posture
-from kneo_serv.errors import NotFoundError, StoreError
+from kneo_serv.engine import JournalFault, Posture, evolve, posture
+from kneo_serv.errors import KneoError, NotFoundError, StoreError
 from kneo_serv.model import event as ev
 from kneo_serv.model.clock import Clock
-from kneo_serv.model.codec import decode, encode
-from kneo_serv.model.ids import Owner, PlanHash, RunId
+from kneo_serv.model.codec import CodecError, decode, encode
+from kneo_serv.model.ids import ContinuationId, Owner, PlanHash, RunId
 from kneo_serv.model.plan import Plan
 from kneo_serv.model.run import Run
 from kneo_serv.observe import redact_data, redact_text
@@ -20,6 +23,8 @@ from kneo_serv.platform.auditing import AuditIds, audit_of
 from kneo_serv.platform.draft import Draft
 from kneo_serv.platform.tasks import tasks_closed, tasks_escalated, tasks_opened, timers_of
 from kneo_serv.store.contract import Append, Appended, EventRow, Projection, Refused, Store
+
+log = logging.getLogger("kneo_serv.platform")
 
 _SNAPSHOT_BYTES = 65_536
 
@@ -63,6 +68,28 @@ def public_text(text: str | None) -> str | None:
     return None if clean == text else clean
 
 
+class JournalUnreadableError(KneoError):
+    """The history of a run cannot be read or folded: a newer version wrote it, or it is damaged."""
+
+    code = "journal_unreadable"
+
+    def __init__(self, run_id: str, fault: Exception) -> None:
+        super().__init__(
+            f"The journal of run {run_id} cannot be read: {fault}. It was written by a newer version of the platform, "
+            "or it is damaged; nothing of it was changed."
+        )
+        self.run_id = run_id
+
+
+@contextlib.contextmanager
+def readable(run_id: RunId) -> Iterator[None]:
+    """Tells a journal that cannot be read or folded by one error, whatever is wrong with it."""
+    try:
+        yield
+    except (CodecError, JournalFault, KeyError, json.JSONDecodeError) as fault:
+        raise JournalUnreadableError(run_id, fault) from fault
+
+
 class Journal:
     """Access to the journals of all runs in one store."""
 
@@ -79,7 +106,7 @@ class Journal:
 
         Raises:
             NotFoundError: there is no such run.
-            CodecError, JournalFault: its history cannot be read or folded.
+            JournalUnreadableError: its history cannot be read or folded.
         """
         record = await self._store.get_run(run_id)
         if record is None:
@@ -87,7 +114,8 @@ class Journal:
         plan = await self._plan(record.plan_hash)
         snapshot = await self._store.snapshot(run_id)
         run = decode(Run, json.loads(snapshot.state)) if snapshot is not None else Run(run_id)
-        opened = RunJournal(self._store, plan, run, self)
+        size = len(snapshot.state) if snapshot is not None else 0
+        opened = RunJournal(self._store, plan, run, self, snapshot_size=size)
         await opened.catch_up()
         return opened
 
@@ -122,7 +150,13 @@ class Journal:
         if listeners:
             events = [public(row) for row in append.events]
             for listener in list(listeners):
-                listener(events)
+                try:
+                    listener(events)
+                except Exception:
+                    # Whoever looks on must not hurt the run, and is told nothing more.
+                    log.exception("a listener to run %s failed", append.run_id)
+                    if listener in listeners:
+                        listeners.remove(listener)
 
     @property
     def ids(self) -> AuditIds:
@@ -148,19 +182,23 @@ class Journal:
 class RunJournal:
     """One run: its plan, its present state, and the way to add to it."""
 
-    def __init__(self, store: Store, plan: Plan, run: Run, journal: Journal) -> None:
+    def __init__(self, store: Store, plan: Plan, run: Run, journal: Journal, *, snapshot_size: int = 0) -> None:
         self._store = store
         self._journal = journal
         self._unsaved = 0
-        self._snapshot_size = 0
+        self._snapshot_size = snapshot_size
         self.plan = plan
         self.run = run
+        self.automatic: ContinuationId | None = None
+        """The task whose passed deadline began the present leg, if it was one."""
 
     async def catch_up(self) -> None:
         """Folds what others have appended since."""
-        for row in await self._store.events(self.run.id, after=self.run.seq):
-            self._unsaved += len(row.payload)
-            self.run = evolve(self.plan, self.run, private(row))
+        rows = await self._store.events(self.run.id, after=self.run.seq)
+        with readable(self.run.id):
+            for row in rows:
+                self._unsaved += len(row.payload)
+                self.run = evolve(self.plan, self.run, private(row))
 
     def draft(self, now: float) -> Draft:
         """An empty draft on the present state; `now` becomes the time of its events unless that would go back."""
@@ -175,11 +213,12 @@ class RunJournal:
         release: bool = False,
         revive: bool = False,
         late: bool = False,
+        facts: Mapping[str, Any] | None = None,
     ) -> Appended | Refused:
         """Makes the draft durable, all or nothing; on success it is the present state.
 
         With `owner` and `fence` under the lease, else by compare-and-set alone. `revive` may follow a failure, `late`
-        any end.
+        any end. `facts` go into the audit of a dead letter.
         """
         rows = tuple(event_row(recorded) for recorded in draft.events)
         stand = posture(draft.run)
@@ -187,7 +226,8 @@ class RunJournal:
         snapshot = None
         if weight > max(_SNAPSHOT_BYTES, self._snapshot_size):
             snapshot = json.dumps(encode(draft.run), ensure_ascii=False, separators=(",", ":"))
-        timers, cleared = timers_of(draft.events, draft.run, stand)
+        closed = tasks_closed(draft.events, [self.run, *draft.runs[:-1]])
+        timers, cleared = timers_of(draft.events, closed, draft.run, before=posture(self.run), after=stand)
         append = Append(
             run_id=draft.run.id,
             expected_seq=draft.run.seq - len(rows),
@@ -196,11 +236,11 @@ class RunJournal:
             fence=fence,
             owner=owner,
             opened=tasks_opened(draft.plan, draft.events, draft.runs),
-            closed=tasks_closed(draft.events),
+            closed=closed,
             escalated=tasks_escalated(draft.events),
             timers=timers,
             cleared=cleared,
-            audit=audit_of(draft, stand, self._journal.ids),
+            audit=audit_of(draft, stand, self._journal.ids, automatic=self.automatic, facts=facts),
             snapshot=snapshot,
             release=release,
             revive=revive,

@@ -23,9 +23,9 @@ class LeaseKeeper:
         self._held: dict[RunId, tuple[Lease, Driver]] = {}
         self._task: asyncio.Task[None] | None = None
 
-    def lease(self, run_id: RunId, fence: int) -> Lease:
-        """The lease that was just given under this fence."""
-        return Lease(run_id, self._owner, fence, self._clock.monotonic() + self._seconds)
+    def lease(self, run_id: RunId, fence: int, *, asked_at: float) -> Lease:
+        """The lease that was given under this fence, when asked for at `asked_at` on the monotonic clock."""
+        return Lease(run_id, self._owner, fence, asked_at + self._seconds)
 
     def keep(self, lease: Lease, driver: Driver) -> None:
         """Renews this lease until `drop`."""
@@ -33,9 +33,10 @@ class LeaseKeeper:
         if self._task is None or self._task.done():
             self._task = asyncio.create_task(self._renew())
 
-    def drop(self, run_id: RunId) -> None:
-        """Renews the lease of this run no longer."""
-        self._held.pop(run_id, None)
+    def drop(self, lease: Lease) -> None:
+        """Renews this lease no longer."""
+        if self._held.get(lease.run_id, (None,))[0] is lease:
+            del self._held[lease.run_id]
 
     async def close(self) -> None:
         """Renews nothing any more."""

@@ -1,11 +1,11 @@
 """Doing what the engine decided: functions, model turns and tool calls. Errors become outcomes here."""
 
 import asyncio
-from collections.abc import Callable
+from collections.abc import Awaitable, Callable
 from typing import Any, Protocol, assert_never
 
 from kneo_serv.engine import CallFunction, CallTool, Effect, Failure, RunAgentTurn
-from kneo_serv.errors import KneoError, StepTimeoutError, ToolError, ToolPolicyViolation
+from kneo_serv.errors import StepTimeoutError, ToolError, ToolPolicyViolation
 from kneo_serv.model import event as ev
 from kneo_serv.model.ids import RunId, StepKey
 from kneo_serv.model.message import Message, Role, Turn, TurnRequest
@@ -85,11 +85,8 @@ class Performer:
                 self._toolbox(plan).definitions(agent.tools),
                 f"{run_id}:{effect.key}:{effect.turn}",
             )
-            async with asyncio.timeout(effect.step.timeout_seconds):
-                turn: Turn = await runtime.turn(request)
+            turn = await _in_time(runtime.turn(request), effect.step)
             _check_size(plan, turn.text)
-        except TimeoutError as error:
-            return self._lost(effect.key, effect.step, effect.attempt, error)
         except Exception as error:  # noqa: BLE001 - whatever a provider raises is the step's failure
             return self._lost(effect.key, effect.step, effect.attempt, error)
         return Spoken(effect.key, effect.step.id, effect.attempt, effect.turn, turn)
@@ -127,23 +124,15 @@ class Performer:
         return ToolAnswered(effect.key, effect.step.id, effect.attempt, call.id, event)
 
     def _lost(self, key: StepKey, step: Step, attempt: int, error: Exception) -> Lost:
-        timed_out = isinstance(error, TimeoutError)
-        message = redact_error(str(error)) or type(error).__name__
-        name = type(error).__name__
-        if timed_out and not isinstance(error, KneoError):
-            name = StepTimeoutError.__name__
-            message = f"The attempt took longer than its timeout of {step.timeout_seconds or 0:g} seconds."
-        return Lost(
-            step.id,
-            attempt,
-            Failure(
-                key,
-                name,
-                message,
-                violation=isinstance(error, ToolPolicyViolation),
-                final=timed_out and not self._options.retry_on_timeout,
-            ),
+        failure = Failure(
+            key,
+            type(error).__name__,
+            redact_error(str(error)) or type(error).__name__,
+            violation=isinstance(error, ToolPolicyViolation),
+            # A time-out of the function's own, of a request that it made, is a failure like any other.
+            final=isinstance(error, StepTimeoutError) and not self._options.retry_on_timeout,
         )
+        return Lost(step.id, attempt, failure)
 
     def _load(self, implementation: str) -> Callable[..., Any]:
         function = self._functions.get(implementation)
@@ -168,6 +157,18 @@ def _system(plan: Plan, agent: AgentPlan) -> tuple[Message, ...]:
     texts = [agent.system_prompt or "", *(plan.skills.get(name, "") for name in agent.skills)]
     text = "\n\n".join(part for part in texts if part)
     return (Message(Role.SYSTEM, text),) if text else ()
+
+
+async def _in_time(answer: Awaitable[Turn], step: Step) -> Turn:
+    try:
+        async with asyncio.timeout(step.timeout_seconds) as scope:
+            return await answer
+    except TimeoutError:
+        if not scope.expired():
+            raise
+        raise StepTimeoutError(
+            f"The attempt took longer than its timeout of {step.timeout_seconds or 0:g} seconds."
+        ) from None
 
 
 def _check_size(plan: Plan, text: str) -> None:

@@ -1,16 +1,15 @@
 """The platform: the use cases, in asynchronous form, on a loop of its own."""
 
+import asyncio
+import contextlib
 import logging
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field, replace
 from typing import Any
 
 from kneo_serv.dispatch import EmbeddedDispatcher
-from kneo_serv.errors import (
-    NotFoundError,
-    QueueFullError,
-    RunStateConflictError,
-)
+from kneo_serv.engine import posture
+from kneo_serv.errors import LockAcquisitionError, NotFoundError, QueueFullError, RunStateConflictError
 from kneo_serv.model import event as ev
 from kneo_serv.model.clock import Clock
 from kneo_serv.model.ids import ContinuationId, RunId
@@ -21,7 +20,16 @@ from kneo_serv.platform import views
 from kneo_serv.platform.auditing import audit_event
 from kneo_serv.platform.chance import RandomIds, SystemClock
 from kneo_serv.platform.humans import Humans
-from kneo_serv.platform.journal import Journal, Listener, event_row, plan_text, public, public_text
+from kneo_serv.platform.journal import (
+    Journal,
+    JournalUnreadableError,
+    Listener,
+    event_row,
+    plan_text,
+    public,
+    public_text,
+    readable,
+)
 from kneo_serv.platform.options import PlatformOptions
 from kneo_serv.platform.outside import Outside, OutsideRefused
 from kneo_serv.platform.performer import Performer, Runtimes
@@ -33,6 +41,9 @@ from kneo_serv.store.contract import Append, Claim, NewRun, Store, Timer, TimerK
 from kneo_serv.tools import HandlerPool, ToolRegistry
 
 log = logging.getLogger("kneo_serv.platform")
+
+_LEAVING = 60.0
+"""Seconds beyond the time of a shutdown after which the dispatcher tears legs apart that could not be left."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -93,7 +104,9 @@ class Platform:
             concurrency=self.options.worker_concurrency,
             poll_seconds=self.options.idle_poll_seconds,
         )
-        self._timekeeper = Timekeeper(store, fire=self.fire)
+        # Retries are no deadlines: they fire by themselves also where deadlines are left to the prunes.
+        kinds = tuple(TimerKind) if self.options.timekeeper else (TimerKind.RETRY,)
+        self._timekeeper = Timekeeper(store, fire=self.fire, kinds=kinds)
         self._journal.on_append(self._appended)
 
     # --- life -------------------------------------------------------------------------------------------------------
@@ -107,15 +120,15 @@ class Platform:
     def start_worker(self) -> None:
         """Begins to execute runnable runs and to fire timers. Idempotent."""
         self._dispatcher.start()
-        if self.options.timekeeper:
-            self._timekeeper.start()
+        self._timekeeper.start()
 
     async def close(self, *, timeout: float) -> bool:
         """Drains for up to `timeout` seconds, then gives all leases back; whether every run in hand came to a rest."""
         await self._timekeeper.stop()
         self._workers.stop()
-        drained = await self._dispatcher.stop(timeout)
-        drained = await self._workers.drain(timeout) and drained
+        self._watch.look_all()
+        # The workers have every leg left when the time is over, those of the dispatcher too.
+        drained, _ = await asyncio.gather(self._workers.drain(timeout), self._dispatcher.stop(timeout + _LEAVING))
         await self._watch.close()
         await self._performer.close()
         self._pool.close()
@@ -187,19 +200,25 @@ class Platform:
             NotFoundError: there is no such run.
         """
         ends = None if patience is None else self._clock.monotonic() + patience
-        while True:
-            record = await self.record(run_id)
-            left = None if ends is None else ends - self._clock.monotonic()
-            if record.phase in (Phase.WAITING_HUMAN, Phase.ENDED, Phase.PARKED) or (left is not None and left <= 0):
-                return record
-            if not self._workers.drives(run_id):
-                if record.phase is Phase.WAITING_TIMER:
-                    await self._fire_due(run_id)
-                for claim in await self._workers.claim_one(run_id):
-                    self._workers.execute(claim)
-            # Another process may hold the lease and die: so one looks again from time to time.
-            pause = 1.0 if not self._workers.drives(run_id) else self.options.lease_seconds
-            await self._watch.turn(run_id, timeout=pause if left is None else min(pause, left))
+        with self._watch.turns(run_id) as turn:
+            while True:
+                turn.clear()
+                record = await self.record(run_id)
+                left = None if ends is None else ends - self._clock.monotonic()
+                if record.phase in (Phase.WAITING_HUMAN, Phase.ENDED, Phase.PARKED) or (left is not None and left <= 0):
+                    return record
+                if not self._workers.drives(run_id):
+                    if self._workers.stopping:
+                        return record
+                    if record.phase is Phase.WAITING_TIMER:
+                        await self._fire_due(run_id)
+                    for claim in await self._workers.claim_one(run_id):
+                        self._workers.execute(claim)
+                # Another process may hold the lease and die: so one looks again from time to time.
+                pause = 1.0 if not self._workers.drives(run_id) else self.options.lease_seconds
+                with contextlib.suppress(TimeoutError):
+                    async with asyncio.timeout(pause if left is None else min(pause, left)):
+                        await turn.wait()
 
     async def result(self, run_id: RunId) -> RunResult:
         """What a caller gets of the run as it stands."""
@@ -218,7 +237,11 @@ class Platform:
             if tasks:
                 continuation = tasks[0].continuation_id
                 metadata.update(views.pause_metadata(tasks[0]))
-        events = [public(row) for row in await self.store.events(run_id)]
+        try:
+            events = await self.events(run_id)
+        except JournalUnreadableError:
+            # The run is parked for it, and its error says so.
+            events = []
         metadata["workflow"] = {
             "name": record.workflow_name,
             "type": record.workflow_kind,
@@ -246,8 +269,10 @@ class Platform:
         return record
 
     async def events(self, run_id: RunId) -> list[ev.Recorded]:
-        """The run's history without secrets."""
-        return [public(row) for row in await self.store.events(run_id)]
+        """The run's history without secrets. Raises JournalUnreadableError."""
+        rows = await self.store.events(run_id)
+        with readable(run_id):
+            return [public(row) for row in rows]
 
     async def run_view(self, run_id: RunId) -> dict[str, Any]:
         """The run as lists show it, without secrets. Raises NotFoundError."""
@@ -305,7 +330,7 @@ class Platform:
             raise RunStateConflictError(run_id=run_id, status=record.status.value, operation="continue")
 
         def make(draft: Any) -> Sequence[ev.Event]:
-            if draft.run.status not in (RunStatus.FAILED, RunStatus.RUNNING):
+            if posture(draft.run).status not in (RunStatus.FAILED, RunStatus.RUNNING):
                 return ()
             return (ev.RunContinued(actor),)
 
@@ -331,15 +356,20 @@ class Platform:
 
     # --- time -------------------------------------------------------------------------------------------------------
 
-    async def fire(self, timer: Timer) -> bool:
-        """Does what is due; whether there was still something to do."""
-        match timer.kind:
-            case TimerKind.RETRY:
-                done = await self.store.wake(timer.run_id)
-            case TimerKind.HUMAN_DEADLINE:
-                done = await self._humans.expire(ContinuationId(timer.key)) is not None
-            case TimerKind.RUN_DEADLINE:
-                done = await self._time_out(timer.run_id)
+    async def fire(self, timer: Timer, *, now: float | None = None) -> bool:
+        """Does what was due before `now` (None means the store's clock); whether there was still something to do."""
+        try:
+            match timer.kind:
+                case TimerKind.RETRY:
+                    done = await self.store.wake(timer.run_id)
+                case TimerKind.HUMAN_DEADLINE:
+                    done = await self._humans.expire(ContinuationId(timer.key), now=now) is not None
+                case TimerKind.RUN_DEADLINE:
+                    done = await self._time_out(timer.run_id)
+        except (JournalUnreadableError, LockAcquisitionError, NotFoundError) as error:
+            # One such run must not keep the timers of the others from firing.
+            log.warning("a timer (%s) of run %s cannot be fired: %s", timer.kind.value, timer.run_id, error)
+            return False
         self._workers.nudge(timer.run_id)
         self._dispatcher.submit()
         return done
@@ -358,7 +388,7 @@ class Platform:
             run = draft.run
             if run.status.is_terminal or run.deadline_at is None:
                 return ()
-            return (ev.RunTimedOut(run.timeout_seconds, run.deadline_at, run.status.value),)
+            return (ev.RunTimedOut(run.timeout_seconds, run.deadline_at, posture(run).status.value),)
 
         try:
             return await self._outside.append(run_id, make) is not None

@@ -38,6 +38,8 @@ class TaskFiles:
         self._store = store
         self._folder = folder
         self._pending: set[asyncio.Task[None]] = set()
+        # One after the other, so that a file which is removed is not written later.
+        self._turn = asyncio.Lock()
 
     def appended(self, append: Append) -> None:
         """Follows a durable append."""
@@ -60,14 +62,15 @@ class TaskFiles:
 
     async def _follow(self, append: Append) -> None:
         try:
-            for closing in append.closed:
-                await self._folder.remove(closing.continuation_id)
-            if append.projection.phase is Phase.ENDED:
-                for task in await self._store.list_tasks(run_id=append.run_id, status=None):
-                    await self._folder.remove(task.continuation_id)
-            else:
-                for task in append.opened:
-                    await self._write(task)
+            async with self._turn:
+                for closing in append.closed:
+                    await self._folder.remove(closing.continuation_id)
+                if append.projection.phase is Phase.ENDED:
+                    for task in await self._store.list_tasks(run_id=append.run_id, status=None):
+                        await self._folder.remove(task.continuation_id)
+                else:
+                    for task in append.opened:
+                        await self._write(task)
         except StoreError as error:
             # The store has the truth; a folder that cannot be written costs comfort only.
             log.warning("the files of human tasks cannot be written: %s", error)

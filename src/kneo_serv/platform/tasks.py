@@ -2,7 +2,7 @@
 
 from collections.abc import Sequence
 
-from kneo_serv.engine import Posture, find
+from kneo_serv.engine import Posture, find, withdrawn
 from kneo_serv.engine.frames import flow_of, frame_holding
 from kneo_serv.model import event as ev
 from kneo_serv.model.plan import Plan
@@ -43,21 +43,28 @@ def tasks_opened(plan: Plan, events: Sequence[ev.Recorded], runs: Sequence[Run])
     return tuple(opened)
 
 
-def tasks_closed(events: Sequence[ev.Recorded]) -> tuple[TaskClosing, ...]:
-    """Closings for the answers among these events. A deadline that fails the run closes its task with the run."""
-    return tuple(
-        TaskClosing(
-            event.continuation_id,
-            TaskStatus.EXPIRED if event.automatic else TaskStatus.ANSWERED,
-            recorded.at,
-            event.decision,
-            event.actor,
-        )
-        if isinstance(event, ev.HumanAnswered)
-        else TaskClosing(event.continuation_id, TaskStatus.EXPIRED, recorded.at)
-        for recorded in events
-        if isinstance(event := recorded.event, ev.HumanAnswered | ev.RunExpired)
-    )
+def tasks_closed(events: Sequence[ev.Recorded], runs: Sequence[Run]) -> tuple[TaskClosing, ...]:
+    """Closings for the answers among these events, and for questions that a failure withdraws.
+
+    `runs` are the run before each event. A deadline that fails the run closes its task with the run.
+    """
+    closed: list[TaskClosing] = []
+    for recorded, run in zip(events, runs, strict=True):
+        match recorded.event:
+            case ev.HumanAnswered() as answer:
+                status = TaskStatus.EXPIRED if answer.automatic else TaskStatus.ANSWERED
+                closed.append(TaskClosing(answer.continuation_id, status, recorded.at, answer.decision, answer.actor))
+            case ev.RunExpired(continuation_id=expired):
+                closed.append(TaskClosing(expired, TaskStatus.EXPIRED, recorded.at))
+            case ev.StepFailed() as failure:
+                closed.extend(
+                    TaskClosing(state.task.continuation_id, TaskStatus.CANCELLED, recorded.at)
+                    for state in withdrawn(run, failure)
+                    if state.task is not None
+                )
+            case _:
+                continue
+    return tuple(closed)
 
 
 def tasks_escalated(events: Sequence[ev.Recorded]) -> tuple[TaskEscalation, ...]:
@@ -70,19 +77,23 @@ def tasks_escalated(events: Sequence[ev.Recorded]) -> tuple[TaskEscalation, ...]
 
 
 def timers_of(
-    events: Sequence[ev.Recorded], run: Run, stand: Posture
+    events: Sequence[ev.Recorded], closed: Sequence[TaskClosing], run: Run, *, before: Posture, after: Posture
 ) -> tuple[tuple[Timer, ...], tuple[tuple[TimerKind, str], ...]]:
-    """Timers to set and timers to clear after these events."""
+    """Timers to set and timers to clear when these events take the run from one posture to another."""
     timers: list[Timer] = []
-    cleared: list[tuple[TimerKind, str]] = []
+    cleared: list[tuple[TimerKind, str]] = [(TimerKind.HUMAN_DEADLINE, task.continuation_id) for task in closed]
     for recorded in events:
         match recorded.event:
             case ev.HumanAsked(continuation_id=continuation, expires_at=due) if due is not None:
                 timers.append(Timer(run.id, TimerKind.HUMAN_DEADLINE, continuation, due))
-            case ev.HumanAnswered(continuation_id=continuation) | ev.HumanEscalated(continuation_id=continuation):
+            case ev.HumanEscalated(continuation_id=continuation):
                 cleared.append((TimerKind.HUMAN_DEADLINE, continuation))
+            case ev.RunContinued() if run.deadline_at is not None:
+                timers.append(Timer(run.id, TimerKind.RUN_DEADLINE, "", run.deadline_at))
             case _:
                 continue
-    if stand.phase is Phase.WAITING_TIMER and stand.retry_at is not None:
-        timers.append(Timer(run.id, TimerKind.RETRY, "", stand.retry_at))
+    if after.phase is Phase.WAITING_TIMER and after.retry_at is not None:
+        timers.append(Timer(run.id, TimerKind.RETRY, "", after.retry_at))
+    elif before.phase is Phase.WAITING_TIMER:
+        cleared.append((TimerKind.RETRY, ""))
     return tuple(timers), tuple(cleared)

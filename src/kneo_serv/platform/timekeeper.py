@@ -2,7 +2,7 @@
 
 import asyncio
 import logging
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Sequence
 
 from kneo_serv.errors import KneoError
 from kneo_serv.store.contract import Store, Timer, TimerKind
@@ -15,9 +15,17 @@ _BATCH = 100
 class Timekeeper:
     """Looks for due timers every `interval` seconds while started."""
 
-    def __init__(self, store: Store, *, fire: Callable[[Timer], Awaitable[bool]], interval: float = 1.0) -> None:
+    def __init__(
+        self,
+        store: Store,
+        *,
+        fire: Callable[[Timer], Awaitable[bool]],
+        kinds: Sequence[TimerKind] = tuple(TimerKind),
+        interval: float = 1.0,
+    ) -> None:
         self._store = store
         self._fire = fire
+        self._kinds = tuple(kinds)
         self._interval = interval
         self._task: asyncio.Task[None] | None = None
 
@@ -36,7 +44,7 @@ class Timekeeper:
     async def _keep(self) -> None:
         while True:
             try:
-                for timer in await self._store.due_timers(kinds=tuple(TimerKind), limit=_BATCH):
+                for timer in await self._store.due_timers(kinds=self._kinds, limit=_BATCH):
                     await self._fire(timer)
             except KneoError as error:
                 log.warning("timers cannot be fired just now: %s", error)

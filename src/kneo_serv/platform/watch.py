@@ -2,7 +2,8 @@
 
 import asyncio
 import logging
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 
 from kneo_serv.errors import StoreError
 from kneo_serv.model.ids import RunId
@@ -51,17 +52,20 @@ class Watch:
         if run_id not in self._waiters:
             self._seen.pop(run_id, None)
 
-    async def turn(self, run_id: RunId, *, timeout: float | None) -> bool:
-        """Waits until the run seems to go on by itself no more; False when `timeout` seconds pass first."""
+    def look_all(self) -> None:
+        """Whoever waits for any run should look at it."""
+        for run_id in self._waiters:
+            self.look(run_id)
+
+    @contextmanager
+    def turns(self, run_id: RunId) -> Iterator[asyncio.Event]:
+        """An event that is set when the run seems to go on by itself no more; clear it, look, then wait for it."""
         event = asyncio.Event()
         self._waiters.setdefault(run_id, []).append(event)
         self._seen.setdefault(run_id, -1)
         self._ensure()
         try:
-            async with asyncio.timeout(timeout):
-                await event.wait()
-        except TimeoutError:
-            return False
+            yield event
         finally:
             waiters = self._waiters[run_id]
             waiters.remove(event)
@@ -69,7 +73,6 @@ class Watch:
                 del self._waiters[run_id]
                 if run_id not in self._hooks:
                     self._seen.pop(run_id, None)
-        return True
 
     async def close(self) -> None:
         """Stops asking the store."""

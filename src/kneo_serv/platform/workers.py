@@ -9,15 +9,18 @@ from kneo_serv.model import event as ev
 from kneo_serv.model.clock import Clock
 from kneo_serv.model.ids import Owner, RunId
 from kneo_serv.platform.chance import RandomIds
-from kneo_serv.platform.driver import DriveEnd, Driver
-from kneo_serv.platform.journal import Journal, RunJournal
+from kneo_serv.platform.driver import DriveEnd, Driver, Lease
+from kneo_serv.platform.journal import Journal, RunJournal, private
 from kneo_serv.platform.leases import LeaseKeeper
 from kneo_serv.platform.options import PlatformOptions
 from kneo_serv.platform.performer import Performer
 from kneo_serv.platform.watch import Watch
-from kneo_serv.store.contract import Claim, Store
+from kneo_serv.store.contract import Appended, Claim, Store
 
 log = logging.getLogger("kneo_serv.platform")
+
+_LEAVE_SECONDS = 5.0
+"""How long a leg that is left may take to note what came of it, beside the grace of its attempts."""
 
 
 class Workers:
@@ -46,6 +49,8 @@ class Workers:
         self._keeper = LeaseKeeper(store, owner=owner, seconds=options.lease_seconds, clock=clock)
         self._drivers: dict[RunId, Driver] = {}
         self._drives: set[asyncio.Task[None]] = set()
+        self._asked: dict[RunId, float] = {}
+        self._stopping = False
 
     @property
     def in_hand(self) -> int:
@@ -62,29 +67,48 @@ class Workers:
         if driver is not None:
             driver.nudge()
 
+    @property
+    def stopping(self) -> bool:
+        """Whether this process begins nothing more."""
+        return self._stopping
+
     def stop(self) -> None:
-        """No driver begins anything more."""
+        """No driver begins anything more, and no run is claimed."""
+        self._stopping = True
         for driver in self._drivers.values():
             driver.stop()
 
     async def drain(self, timeout: float) -> bool:
-        """Waits up to `timeout` seconds for the legs that `execute` began; whether all of them ended."""
+        """Waits up to `timeout` seconds for the legs in hand, then has them left; whether all ended by themselves."""
         hanging: set[asyncio.Task[None]] = set()
         if self._drives:
             _, hanging = await asyncio.wait(self._drives, timeout=timeout)
-            for task in hanging:
+        if hanging:
+            for driver in self._drivers.values():
+                driver.leave()
+            _, stuck = await asyncio.wait(hanging, timeout=_LEAVE_SECONDS + self._options.grace_seconds)
+            for task in stuck:
                 task.cancel()
-            await asyncio.gather(*hanging, return_exceptions=True)
+            await asyncio.gather(*stuck, return_exceptions=True)
         await self._keeper.close()
         return not hanging
 
     async def claim(self, limit: int) -> Sequence[Claim]:
         """Leases of up to `limit` runs that are runnable."""
-        return await self._store.claim(self._owner, lease_seconds=self._options.lease_seconds, limit=limit)
+        return await self._claim(limit, None)
 
     async def claim_one(self, run_id: RunId) -> Sequence[Claim]:
         """The lease of this run, unless another worker has it or it rests."""
-        return await self._store.claim(self._owner, lease_seconds=self._options.lease_seconds, run_id=run_id)
+        return await self._claim(1, run_id)
+
+    async def _claim(self, limit: int, run_id: RunId | None) -> Sequence[Claim]:
+        if self._stopping:
+            return ()
+        asked_at = self._clock.monotonic()
+        seconds = self._options.lease_seconds
+        claims = await self._store.claim(self._owner, lease_seconds=seconds, limit=limit, run_id=run_id)
+        self._asked.update((claim.run_id, asked_at) for claim in claims)
+        return claims
 
     def execute(self, claim: Claim, opened: RunJournal | None = None) -> None:
         """Drives a claimed run in a task of its own; `opened` is its journal, where one has it at hand."""
@@ -94,59 +118,79 @@ class Workers:
 
     async def drive(self, claim: Claim, opened: RunJournal | None = None) -> None:
         """One leg; every failure is told and none is raised, since nobody waits for this task."""
-        lease = self._keeper.lease(claim.run_id, claim.fence)
-        end = None
+        this = asyncio.current_task()
+        if this is not None:
+            self._drives.add(this)
+            this.add_done_callback(self._drives.discard)
+        asked_at = self._asked.pop(claim.run_id, self._clock.monotonic())
+        lease = self._keeper.lease(claim.run_id, claim.fence, asked_at=asked_at)
         try:
-            opened = opened or await self._journal.open(claim.run_id)
-            limit = self._options.max_takeovers
-            if limit and claim.takeovers > limit:
-                draft = opened.draft(self._clock.now())
-                message = f"{claim.takeovers} workers were lost with this run without progress; the limit is {limit}."
-                draft.add(ev.RunFailed("dead_letter", message))
-                await opened.append(draft, owner=self._owner, fence=claim.fence)
-                return
-            reason = await self._reason(claim, opened.run.legs, opened.run.seq)
-            driver = Driver(
-                opened,
-                lease,
-                reason,
-                performer=self._performer,
-                clock=self._clock,
-                ids=self._ids,
-                options=self._options,
-            )
-            self._drivers[claim.run_id] = driver
-            self._keeper.keep(lease, driver)
-            self._watch.follow(claim.run_id, opened.run.seq, driver.nudge)
-            end = await driver.drive()
+            end = await self._leg(claim, lease, opened)
         except StoreError as error:
             log.error("run %s cannot be kept, its lease runs out: %s", claim.run_id, error)
+        except asyncio.CancelledError:
+            await self._give_back(claim)
+            raise
         except Exception as fault:
             log.exception("run %s cannot be decided and is put aside", claim.run_id)
             await self._park(claim, fault)
-        finally:
-            self._drivers.pop(claim.run_id, None)
-            self._keeper.drop(claim.run_id)
-            self._watch.unfollow(claim.run_id)
-        if end is DriveEnd.STOPPED:
-            await self._give_back(claim)
-        elif end is DriveEnd.LOST:
-            log.warning("the lease of run %s went to another worker", claim.run_id)
+        else:
+            if end is DriveEnd.STOPPED:
+                await self._give_back(claim)
+            elif end is DriveEnd.LOST:
+                log.warning("the lease of run %s went to another worker", claim.run_id)
         self._watch.look(claim.run_id)
 
-    async def _reason(self, claim: Claim, legs: int, seq: int) -> ev.LegReason:
+    async def _leg(self, claim: Claim, lease: Lease, opened: RunJournal | None) -> DriveEnd:
+        opened = opened or await self._journal.open(claim.run_id)
+        limit = self._options.max_takeovers
+        if limit and claim.takeovers > limit:
+            return await self._bury(opened, claim, limit)
+        driver = Driver(
+            opened,
+            lease,
+            await self._reason(claim, opened),
+            performer=self._performer,
+            clock=self._clock,
+            ids=self._ids,
+            options=self._options,
+        )
+        if self._stopping:
+            return DriveEnd.STOPPED
+        self._drivers[claim.run_id] = driver
+        self._keeper.keep(lease, driver)
+        self._watch.follow(claim.run_id, opened.run.seq, driver.nudge)
+        try:
+            return await driver.drive()
+        finally:
+            self._keeper.drop(lease)
+            if self._drivers.get(claim.run_id) is driver:
+                del self._drivers[claim.run_id]
+                self._watch.unfollow(claim.run_id)
+
+    async def _bury(self, opened: RunJournal, claim: Claim, limit: int) -> DriveEnd:
+        draft = opened.draft(self._clock.now())
+        message = f"{claim.takeovers} workers were lost with this run without progress; the limit is {limit}."
+        draft.add(ev.RunFailed("dead_letter", message))
+        facts = {"attempts": claim.takeovers, "limit": limit}
+        result = await opened.append(draft, owner=self._owner, fence=claim.fence, facts=facts)
+        return DriveEnd.ENDED if isinstance(result, Appended) else DriveEnd.STOPPED
+
+    async def _reason(self, claim: Claim, opened: RunJournal) -> ev.LegReason:
         if claim.takeover:
             return ev.LegReason.TAKEOVER
-        if legs == 0:
+        if opened.run.legs == 0:
             return ev.LegReason.START
-        last = await self._store.events(claim.run_id, after=seq - 1)
-        match last[-1].kind if last else None:
-            case ev.HumanAnswered.KIND:
-                return ev.LegReason.RESUME
-            case ev.RunContinued.KIND:
-                return ev.LegReason.CONTINUE
-            case _:
-                return ev.LegReason.TIMER
+        for row in await self._store.events(claim.run_id, after=opened.run.seq - 1):
+            match private(row).event:
+                case ev.HumanAnswered() as answer:
+                    opened.automatic = answer.continuation_id if answer.automatic else None
+                    return ev.LegReason.RESUME
+                case ev.RunContinued():
+                    return ev.LegReason.CONTINUE
+                case _:
+                    continue
+        return ev.LegReason.TIMER
 
     async def _park(self, claim: Claim, fault: Exception) -> None:
         text = f"{type(fault).__name__}: {fault}"

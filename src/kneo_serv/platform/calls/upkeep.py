@@ -15,7 +15,7 @@ class UpkeepCalls(Calling):
         async def prune(platform: Platform) -> int:
             count = 0
             for timer in await platform.due(TimerKind.HUMAN_DEADLINE, now=now, limit=1000):
-                if await platform.fire(timer):
+                if await platform.fire(timer, now=now):
                     count += 1
                     await platform.run_to_rest(timer.run_id, patience=self.options.patience_seconds)
             return count
