@@ -1,13 +1,18 @@
 """Calls that do by hand what the timekeeper does, and that remove what is old."""
 
 from kneo_serv.platform.calls.calling import Calling
+from kneo_serv.platform.doctor import Finding, check_journals
 from kneo_serv.platform.platform import Platform
 from kneo_serv.platform.retention import RetentionPolicy, RetentionReport, cut_of
 from kneo_serv.store.contract import TimerKind
 
 
 class UpkeepCalls(Calling):
-    """The three prunes."""
+    """The three prunes, and a look into the journals."""
+
+    def check_journals(self, *, limit: int | None = None) -> list[Finding]:
+        """What is wrong with the journals of the newest `limit` runs (None means all); empty when nothing is."""
+        return self._do(lambda platform: check_journals(platform.store, limit=limit))
 
     def prune_expired_human_tasks(self, *, now: float | None = None) -> int:
         """Does what the tasks say whose deadline has passed (before `now`), and awaits the legs that this starts."""
