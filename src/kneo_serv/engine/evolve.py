@@ -4,6 +4,7 @@ from collections.abc import Callable
 from dataclasses import replace
 from typing import assert_never
 
+from kneo_serv.engine.forks import forked
 from kneo_serv.engine.frames import AGENT_FLOW, in_frame
 from kneo_serv.engine.keys import ROOT_KEY, frame_of
 from kneo_serv.engine.legs import continued, interrupted
@@ -87,6 +88,8 @@ def _apply(plan: Plan, run: Run, event: ev.Event, at: float) -> Run:
                 failed_step=None,
                 violation=False,
             )
+        case ev.RunForked():
+            return forked(plan, run, event)
         case ev.RunCompleted():
             return replace(run, status=RunStatus.COMPLETED, output_text=event.output_text)
         case ev.RunFailed():

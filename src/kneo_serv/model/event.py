@@ -10,7 +10,7 @@ from enum import StrEnum
 from typing import Any, ClassVar, get_args
 
 from kneo_serv.model.codec import CodecError, decode, encode
-from kneo_serv.model.ids import ContinuationId, PlanHash, RequestId, StepKey
+from kneo_serv.model.ids import ContinuationId, PlanHash, RequestId, RunId, StepKey
 from kneo_serv.model.message import ToolCall, Usage
 from kneo_serv.model.plan import OnTimeout, StepKind
 from kneo_serv.model.task import Decision, HumanRequest
@@ -325,6 +325,32 @@ class RunContinued:
 
 
 @dataclass(frozen=True, slots=True)
+class RunForked:
+    """The events before this one were copied from another run; from here on it goes its own way, by clocks of its own.
+
+    What the parent had in flight begins again, and its open questions are asked anew. `deadline_at` is seconds since
+    the epoch.
+    """
+
+    KIND: ClassVar[str] = "run_forked"
+    VERSION: ClassVar[int] = 1
+    parent_run_id: RunId
+    parent_seq: int
+    """Number of the last event that was copied: the same here as there."""
+    at_sequence: int
+    """Number of the parent's checkpoint after that event."""
+    plan_hash: PlanHash
+    changed: tuple[str, ...] = ()
+    """What is not as it was: `input`, `answer`, `model`."""
+    input_text: str | None = None
+    """The text that flows on instead."""
+    input_key: StepKey | None = None
+    """Of the frame, or of the waiting step, that gets this text."""
+    deadline_at: float | None = None
+    actor: str | None = None
+
+
+@dataclass(frozen=True, slots=True)
 class RunCompleted:
     """The run came to its good end."""
 
@@ -397,6 +423,7 @@ type Event = (
     | HumanExpired
     | LateOutcome
     | RunContinued
+    | RunForked
     | RunCompleted
     | RunFailed
     | RunCancelled

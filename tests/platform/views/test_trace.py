@@ -6,13 +6,13 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from kneo_serv.model import event as ev
-from kneo_serv.model.ids import ContinuationId, RequestId, StepKey
+from kneo_serv.model.ids import ContinuationId, PlanHash, RequestId, StepKey
 from kneo_serv.model.message import ToolCall
 from kneo_serv.model.plan import OnTimeout, StepKind
 from kneo_serv.model.task import Decision
 from kneo_serv.platform.views import trace_events
 from kneo_serv.platform.views.wire import WIRE
-from tests.platform.views.journals import Journal, key, reviewed, row
+from tests.platform.views.journals import RUN, Journal, key, reviewed, row
 
 FIELDS = [
     *("type", "run_id", "event_id", "timestamp", "parent_event_id", "span_id", "parent_span_id", "agent_name"),
@@ -174,6 +174,7 @@ def every_kind() -> Journal:
         ev.HumanExpired(*where, task, OnTimeout.FAIL),
         ev.LateOutcome(*where, "step_completed"),
         ev.RunContinued(),
+        ev.RunForked(RUN, 3, 2, PlanHash("p"), ("input",), "other", key("a#1")),
         ev.RunFailed("E", "m"),
         ev.RunCancelled("r"),
         ev.RunTimedOut(1.0, 5.0, "running"),

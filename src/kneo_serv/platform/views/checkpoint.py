@@ -12,7 +12,7 @@ from kneo_serv.model.run import RunRecord
 from kneo_serv.observe import redact_text
 from kneo_serv.platform.views.bounds import bounded, iso
 from kneo_serv.platform.views.resumption import replay_context
-from kneo_serv.platform.views.run import usage_fields
+from kneo_serv.platform.views.run import fork_fields, usage_fields
 from kneo_serv.platform.views.story import StepNote, Story, workflow_type
 from kneo_serv.platform.views.task import request_fields
 from kneo_serv.platform.views.trace import Timeline
@@ -162,6 +162,9 @@ class Ledger:
                 return {"continuation_id": event.continuation_id, "decision": event.decision.value}
             case ev.RunContinued():
                 return replay_context(self.record, self.story, checkpoint_count=self.sequence - 1)
+            case ev.RunForked() as event:
+                changed = {"input_text": event.input_text} if event.input_text is not None else {}
+                return fork_fields(event) | changed
             case ev.RunCompleted(output_text):
                 return {"output_text": output_text}
             case ev.RunFailed() as event:

@@ -3,7 +3,7 @@
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from kneo_serv.model.event import Recorded
+from kneo_serv.model.event import Recorded, RunForked
 from kneo_serv.model.plan import FlowType
 from kneo_serv.model.run import RunRecord
 from kneo_serv.model.task import HumanTask
@@ -66,6 +66,15 @@ def usage_fields(input_tokens: int, output_tokens: int) -> dict[str, int]:
         "input_tokens": input_tokens,
         "output_tokens": output_tokens,
         "total_tokens": input_tokens + output_tokens,
+    }
+
+
+def fork_fields(event: RunForked) -> dict[str, Any]:
+    """Where a forked run comes from, and what is not as it was there."""
+    return {
+        "parent_run_id": event.parent_run_id,
+        "at_sequence": event.at_sequence,
+        "changed": list(event.changed),
     }
 
 

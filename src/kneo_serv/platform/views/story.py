@@ -163,6 +163,8 @@ class Story:
                 return self._note(event.key)
             case ev.RunContinued():
                 self.status, self.error, self.failed_step, self.completed_at = RunStatus.RUNNING, None, None, None
+            case ev.RunForked():
+                self._fork(event)
             case ev.RunCompleted():
                 self.output_text = event.output_text
                 self._finish(RunStatus.COMPLETED, recorded.at)
@@ -204,6 +206,21 @@ class Story:
                 pass  # the step stays as it is, and waits for its next attempt
         self._settle()
         return note
+
+    def _fork(self, event: ev.RunForked) -> None:
+        self.status, self.error, self.failed_step, self.completed_at = RunStatus.RUNNING, None, None, None
+        self.started_at, self.usage = None, Usage()
+        self.asked.clear()
+        if event.input_text is None:
+            return
+        note = self._notes.get(event.input_key or ROOT_KEY)
+        if note is not None and note.opens is None:
+            note.input_text = event.input_text
+            return
+        frame = self._frame(event.input_key or ROOT_KEY)
+        frame.text = event.input_text
+        if event.input_key == ROOT_KEY and not self.visited and not frame.live:
+            self.input_text = event.input_text
 
     def _heard(self, key: StepKey) -> StepNote:
         note = self._note(key)

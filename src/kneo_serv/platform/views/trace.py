@@ -12,6 +12,7 @@ from kneo_serv.model.plan import FlowType
 from kneo_serv.model.run import RunRecord
 from kneo_serv.observe import redact_error
 from kneo_serv.platform.views.bounds import bounded, iso, preview
+from kneo_serv.platform.views.run import fork_fields
 from kneo_serv.platform.views.story import StepNote, Story, agent_of, workflow_type
 from kneo_serv.platform.views.task import request_fields
 from kneo_serv.platform.views.wire import WIRE, trace_type
@@ -93,6 +94,10 @@ class Timeline:
                 metadata |= {"target": event.target, "start_index": 0}
             case ev.LegStarted():
                 metadata |= {"reason": event.reason.value, "start_index": story.next_index}
+            case ev.RunForked():
+                if event.input_text is not None:
+                    fields["input_preview"] = preview(event.input_text)
+                metadata |= fork_fields(event)
             case ev.RunCompleted():
                 fields["output_preview"] = preview(event.output_text)
                 visited = "visited_nodes" if shape == FlowType.GRAPH else "visited_steps"

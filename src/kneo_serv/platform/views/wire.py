@@ -37,6 +37,7 @@ WIRE: Mapping[type[ev.Event], Wire] = {
     ev.HumanExpired: Wire("human_expired"),
     ev.LateOutcome: Wire("late_outcome"),
     ev.RunContinued: Wire(checkpoint="replay_context"),
+    ev.RunForked: Wire("workflow_forked", "run_forked"),
     ev.RunCompleted: Wire("workflow_completed", "run_completed"),
     ev.RunFailed: Wire("workflow_failed", "run_failed"),
     ev.RunCancelled: Wire("workflow_cancelled", "run_cancelled"),
