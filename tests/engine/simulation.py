@@ -57,11 +57,11 @@ class Ids:
 
 @dataclass(slots=True)
 class Flight:
-    """An effect that has begun, and what will come of it."""
+    """An effect that has begun. What comes of it is known when it ends; of a lost one, nobody ever knows."""
 
     effect: Effect
     name: str
-    answer: Answer
+    heard: str
 
 
 @dataclass(slots=True)
@@ -69,7 +69,7 @@ class World:
     """One run in a scripted world. `checks` may be left out where only the cost counts."""
 
     plan: Plan
-    script: Script = field(default_factory=dict)
+    script: Script | Callable[[Effect], Answer] = field(default_factory=dict)
     text: str = "in"
     target: str = "workflow"
     checks: bool = True
@@ -88,7 +88,8 @@ class World:
     _attempts: set[tuple[StepKey, int]] = field(default_factory=set)
 
     def __post_init__(self) -> None:
-        self._queues = {name: list(reply) for name, reply in self.script.items() if isinstance(reply, list)}
+        if not callable(self.script):
+            self._queues = {name: list(reply) for name, reply in self.script.items() if isinstance(reply, list)}
         self.add(ev.RunCreated(PlanHash(self.plan.hash), self.target, self.text))
         self.leg()
 
@@ -284,19 +285,21 @@ class World:
                 assert_never(effect)
         assert _identity(effect) not in [_identity(flight.effect) for flight in self.flights]
         self.begun.append(name)
-        self.flights.append(Flight(effect, name, self._reply(name, heard)))
+        self.flights.append(Flight(effect, name, heard))
 
-    def _reply(self, name: str, heard: str) -> Answer:
-        reply = self.script.get(name)
+    def _reply(self, flight: Flight) -> Answer:
+        if callable(self.script):
+            return self.script(flight.effect)
+        reply = self.script.get(flight.name)
         if isinstance(reply, list):
-            queue = self._queues[name]
+            queue = self._queues[flight.name]
             reply = queue.pop(0) if queue else None
         if reply is None:
-            return f"{heard}>{name}"
-        return reply(heard) if callable(reply) else reply
+            return f"{flight.heard}>{flight.name}"
+        return reply(flight.heard) if callable(reply) else reply
 
     def _outcome(self, flight: Flight) -> ev.Event:
-        effect, answer = flight.effect, flight.answer
+        effect, answer = flight.effect, self._reply(flight)
         state = find(self.run.frame, effect.key)
         assert state is not None
         assert state.attempt == effect.attempt

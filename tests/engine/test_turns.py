@@ -131,7 +131,7 @@ def test_a_retry_after_a_failed_tool_begins_the_conversation_anew() -> None:
 
 
 def test_an_interrupted_model_turn_is_asked_again_under_the_same_attempt() -> None:
-    world = World(_react(), {"a": [Says(tools=("t",)), "lost", Says("done")]})
+    world = World(_react(), {"a": [Says(tools=("t",)), Says("done")]})
     world.advance()
     world.land()
     world.advance()
