@@ -9,7 +9,7 @@ from pydantic_core import ErrorDetails
 
 from kneo_serv.spec.finding import Finding, error
 from kneo_serv.spec.models.spec import KneoSpec
-from kneo_serv.spec.models.workflow import WORKFLOW_MODELS, WORKFLOW_TYPES
+from kneo_serv.spec.models.workflow import STEP_KINDS, UNION_MODELS, WORKFLOW_TYPES
 from kneo_serv.spec.path import Path, did_you_mean, look_up, nearest
 
 MAX_FAULTS = 100
@@ -43,7 +43,7 @@ def fault_path(item: ErrorDetails, data: Mapping[str, Any]) -> Path:
     current: Any = data
     for part in item["loc"]:
         known = look_up(current, (part,))
-        if part in WORKFLOW_MODELS and known is None:
+        if part in UNION_MODELS and known is None:
             continue
         current = known
         path.append(part)
@@ -82,6 +82,8 @@ def _fault(item: ErrorDetails, data: Mapping[str, Any]) -> Finding:
             return error("E_SCHEMA", path, f"The key `{last}` is not known here.", did_you_mean(last, keys), key=True)
         case "literal_error":
             choices = [str(choice) for choice in _choices(_annotation(item["loc"]))]
+            if item["loc"][-2:] == ("<step>", "kind"):
+                choices = list(STEP_KINDS)
             return error("E_SCHEMA", path, *_choice(last, value, choices))
         case "union_tag_invalid":
             found = value.get("type") if isinstance(value, Mapping) else None
@@ -141,8 +143,8 @@ def _annotation(loc: tuple[int | str, ...]) -> Any:
     """The type that the models expect at this place."""
     current: Any = KneoSpec
     for part in loc:
-        if part in WORKFLOW_MODELS:
-            current = WORKFLOW_MODELS[str(part)]
+        if part in UNION_MODELS:
+            current = UNION_MODELS[str(part)]
             continue
         current = _plain(current)
         if isinstance(current, type) and issubclass(current, BaseModel):

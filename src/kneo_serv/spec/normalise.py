@@ -47,13 +47,59 @@ def _agent(agent: Any) -> Any:
 
 
 def _workflow(workflow: Any) -> Any:
-    if not isinstance(workflow, Mapping) or workflow.get("type") != "sequential":
+    if not isinstance(workflow, Mapping):
         return workflow
-    steps = workflow.get("steps")
-    if not isinstance(steps, list):
-        return workflow
-    return {**workflow, "steps": [_step(step) for step in steps]}
+    long = _branching(workflow)
+    if isinstance(long.get("variables"), Mapping):
+        long["variables"] = {name: _variable(value) for name, value in long["variables"].items()}
+    elif "variables" in long and long["variables"] is None:
+        del long["variables"]
+    if long.get("type") == "sequential" and isinstance(long.get("steps"), list):
+        long["steps"] = [_step(_agent_step(step)) for step in long["steps"]]
+    elif isinstance(long.get("participants"), list):
+        long["participants"] = [_step(step) for step in long["participants"]]
+    elif isinstance(long.get("nodes"), Mapping):
+        long["nodes"] = {key: _step(node) for key, node in long["nodes"].items()}
+    return long
+
+
+def _agent_step(step: Any) -> Any:
+    return {"id": step, "kind": "agent", "ref": step} if isinstance(step, str) else step
 
 
 def _step(step: Any) -> Any:
-    return {"id": step, "kind": "agent", "ref": step} if isinstance(step, str) else step
+    if not isinstance(step, Mapping) or step.get("kind") not in ("parallel", "map"):
+        return step
+    long = _branching(step)
+    if isinstance(long.get("branches"), list):
+        long["branches"] = [_step(branch) for branch in long["branches"]]
+    if isinstance(long.get("step"), Mapping):
+        long["step"] = _step({"id": "item", **long["step"]})
+    return long
+
+
+def _branching(block: Mapping[str, Any]) -> dict[str, Any]:
+    """A copy of what joins branches, with its `join` and its `aggregation` written out."""
+    long = dict(block)
+    for key in ("join", "aggregation"):
+        if isinstance(long.get(key), str):
+            long[key] = {"type": long[key]}
+    return long
+
+
+def _variable(value: Any) -> Any:
+    if not isinstance(value, Mapping):
+        return {"type": _type_of(value), "default": value}
+    if "default" in value and "type" not in value:
+        return {"type": _type_of(value["default"]), **value}
+    return value
+
+
+def _type_of(value: Any) -> str:
+    if isinstance(value, bool):
+        return "boolean"
+    if isinstance(value, int):
+        return "integer"
+    if isinstance(value, float):
+        return "number"
+    return "json" if isinstance(value, (list, Mapping)) else "string"

@@ -8,13 +8,13 @@ from kneo_serv.spec.checks.permissions import unrestricted
 from kneo_serv.spec.diagnostic import Diagnostic
 from kneo_serv.spec.models.spec import KneoSpec
 from kneo_serv.spec.path import show
-from kneo_serv.spec.walk import AgentAt, agents, steps, workflows
+from kneo_serv.spec.walk import AgentAt, agents, named_workflows, steps, workflows
 
 
 def policy_report(spec: KneoSpec, diagnostics: Sequence[Diagnostic]) -> dict[str, Any]:
     """The report as a JSON object; sections for memory, tools, guardrails, people and findings."""
     found = list(agents(spec))
-    flows = list(workflows(spec))
+    flows = list(named_workflows(spec))
     reviews = _reviews(spec)
     imports = [(name, tool) for name, tool in spec.tools.items() if tool.mcp is not None]
     return {
@@ -46,8 +46,9 @@ def policy_report(spec: KneoSpec, diagnostics: Sequence[Diagnostic]) -> dict[str
 
 def _reviews(spec: KneoSpec) -> list[dict[str, Any]]:
     return [
-        {"workflow": show(flow.path), "step_id": step.id, "ref": step.spec.ref}
+        {"workflow": show(flow.path), "step_id": step.id, "ref": step.ref}
         for flow in workflows(spec)
+        if flow.enabled
         for step in steps(flow.path, flow.spec)
         if step.spec.kind == "human" and step.spec.enabled
     ]

@@ -32,6 +32,23 @@ def _short_forms(blocks: dict[str, Any]) -> None:
         agent[key]["anyOf"].append(short)
     steps = blocks["SequentialSpec"]["properties"]["steps"]
     steps["items"] = {"anyOf": [steps["items"], _TEXT]}
+    for name in ("ConcurrentSpec", "ParallelSpec", "MapSpec"):
+        fields = blocks[name]["properties"]
+        for key, words in (("join", ["all", "any"]), ("aggregation", ["last", "concat", "json"])):
+            if key in fields:
+                fields[key]["anyOf"].append({"type": "string", "enum": words})
+    for block in blocks.values():
+        variables = block.get("properties", {}).get("variables")
+        if variables is not None:
+            variables["additionalProperties"] = {
+                "anyOf": [variables["additionalProperties"], {"not": {"type": "object"}}]
+            }
+    mapped = []
+    for name in ("StepSpec", "ParallelSpec", "MapSpec"):
+        block = copy.deepcopy(blocks[name])
+        block["required"].remove("id")
+        mapped.append(block)
+    blocks["MapSpec"]["properties"]["step"] = {"oneOf": mapped}
 
 
 def _without_titles(block: Any) -> None:

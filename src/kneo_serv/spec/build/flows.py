@@ -1,43 +1,92 @@
 """Workflows of the plan: only what is enabled, every reference by its key."""
 
-from kneo_serv.model.plan import Condition, Edge, Flow, FlowType, OnError, Step, StepKind
+from collections.abc import Iterable, Mapping
+from dataclasses import replace
+
+from kneo_serv.model.plan import (
+    Aggregation,
+    Condition,
+    Edge,
+    Flow,
+    FlowType,
+    Join,
+    JoinType,
+    OnError,
+    Step,
+    StepKind,
+    Variable,
+    VariableType,
+)
 from kneo_serv.spec.models.spec import KneoSpec
-from kneo_serv.spec.models.workflow import ConditionSpec, EdgeSpec, GraphSpec, GroupChatSpec, HandoffSpec, WorkflowSpec
-from kneo_serv.spec.walk import StepAt, agent_key, steps
+from kneo_serv.spec.models.workflow import (
+    AggregationSpec,
+    ConcurrentSpec,
+    ConditionSpec,
+    EdgeSpec,
+    GraphSpec,
+    GroupChatSpec,
+    HandoffSpec,
+    JoinSpec,
+    MapSpec,
+    ParallelSpec,
+    SequentialSpec,
+    StepSpec,
+    VariableSpec,
+)
+from kneo_serv.spec.walk import AGGREGATOR, SPEAKER, StepAt, WorkflowAt, agent_key, inner_key, steps, workflows
+
+DEFAULT_TRANSFERS = 10
+"""Turns of a handoff with transfers that says nothing about `max_iterations`."""
 
 _DEFAULT_BACKOFF = 0.5
 
 
-def build_flow(spec: KneoSpec, workflow: WorkflowSpec) -> Flow:
+def build_flows(spec: KneoSpec) -> dict[str, Flow]:
+    """Every workflow by its key, those inside steps of kind parallel and map included."""
+    return {workflow.key: build_flow(spec, workflow) for workflow in workflows(spec) if workflow.enabled}
+
+
+def build_flow(spec: KneoSpec, workflow: WorkflowAt) -> Flow:
     """The workflow with its disabled steps, and the edges that touch them, left out."""
-    kind = FlowType(workflow.type.replace("-", "_"))
-    enabled = [step for step in steps((), workflow) if step.spec.enabled]
-    if isinstance(workflow, GraphSpec):
+    written = workflow.spec
+    enabled = [step for step in steps((), written) if step.spec.enabled]
+    if isinstance(written, GraphSpec):
         # The order of keys means nothing in a graph, so it must not change the hash.
         enabled.sort(key=lambda step: step.id)
     ids = {step.id for step in enabled}
-    name = workflow.name or f"{kind.value}-workflow"
-    built = tuple(_step(spec, step, ids) for step in enabled)
-    if isinstance(workflow, GraphSpec):
-        edges = tuple(_edge(edge) for edge in workflow.edges if edge.source in ids and edge.target in ids)
-        return Flow(
-            name, kind, built, workflow.description, start=workflow.start, edges=edges, max_steps=workflow.max_steps
-        )
-    if isinstance(workflow, HandoffSpec):
-        selector = workflow.selector.type if workflow.selector else "sequence"
-        order = tuple(workflow.selector.sequence) if workflow.selector and selector == "sequence" else ()
-        return Flow(
-            name,
-            kind,
-            built,
-            workflow.description,
-            selector=selector,
-            order=tuple(step_id for step_id in order if step_id in ids),
-            max_iterations=workflow.max_iterations,
-        )
-    if isinstance(workflow, GroupChatSpec):
-        return Flow(name, kind, built, workflow.description, rounds=workflow.rounds)
-    return Flow(name, kind, built, workflow.description)
+    if isinstance(written, (ParallelSpec, MapSpec)):
+        kind = FlowType.CONCURRENT if isinstance(written, ParallelSpec) else FlowType.MAP
+        name, description = written.id, None
+    else:
+        kind = FlowType(written.type.replace("-", "_"))
+        name, description = written.name or f"{kind.value}-workflow", written.description
+    flow = Flow(
+        name,
+        kind,
+        tuple(_step(spec, workflow.key, step, ids) for step in enabled),
+        description,
+        variables=_variables(workflow.variables),
+    )
+    match written:
+        case SequentialSpec():
+            return flow
+        case GraphSpec():
+            edges = tuple(_edge(edge) for edge in written.edges if edge.source in ids and edge.target in ids)
+            return replace(flow, start=written.start, edges=edges, max_steps=written.max_steps)
+        case HandoffSpec():
+            return _handoff(flow, written, ids)
+        case GroupChatSpec():
+            until = _condition(written.until) if written.until is not None else None
+            speaker = None
+            if written.speaker is not None:
+                speaker = Step(SPEAKER, StepKind.AGENT, step_key(spec, StepKind.AGENT, written.speaker.agent))
+            return replace(flow, rounds=written.rounds, speaker=speaker, until=until)
+        case ConcurrentSpec() | ParallelSpec():
+            flow = _aggregated(spec, flow, written.aggregation, Aggregation.LAST)
+            return replace(flow, join=_join(written.join), max_concurrency=written.max_concurrency)
+        case MapSpec():
+            flow = _aggregated(spec, flow, written.aggregation, Aggregation.JSON)
+            return replace(flow, over=written.over, max_concurrency=written.max_concurrency)
 
 
 def step_key(spec: KneoSpec, kind: StepKind, ref: str) -> str:
@@ -47,9 +96,27 @@ def step_key(spec: KneoSpec, kind: StepKind, ref: str) -> str:
     return ref
 
 
-def _step(spec: KneoSpec, step: StepAt, ids: set[str]) -> Step:
+def _handoff(flow: Flow, written: HandoffSpec, ids: Iterable[str]) -> Flow:
+    selector = written.selector.type if written.selector else "sequence"
+    if selector == "agent":
+        turns = DEFAULT_TRANSFERS if written.max_iterations is None else written.max_iterations
+        return replace(flow, transfer=True, max_iterations=turns)
+    order = tuple(written.selector.sequence) if written.selector and selector == "sequence" else ()
+    return replace(
+        flow,
+        selector=selector,
+        order=tuple(step_id for step_id in order if step_id in ids),
+        max_iterations=written.max_iterations,
+    )
+
+
+def _step(spec: KneoSpec, flow_key: str, step: StepAt, ids: set[str]) -> Step:
     written = step.spec
-    kind = StepKind(written.kind)
+    if isinstance(written, StepSpec):
+        kind = StepKind(written.kind)
+        ref = step_key(spec, kind, written.ref)
+    else:
+        kind, ref = StepKind.WORKFLOW, inner_key(flow_key, step.id)
     on_error = OnError(written.on_error)
     fallback = written.fallback_ref if on_error is OnError.FALLBACK and written.fallback_ref in ids else None
     if on_error is OnError.FALLBACK and fallback is None:
@@ -58,13 +125,35 @@ def _step(spec: KneoSpec, step: StepAt, ids: set[str]) -> Step:
     return Step(
         id=step.id,
         kind=kind,
-        ref=step_key(spec, kind, written.ref),
+        ref=ref,
         on_error=on_error,
         fallback=fallback,
         max_retries=max(0, written.max_retries),
         backoff_seconds=_DEFAULT_BACKOFF if written.backoff_seconds is None else written.backoff_seconds,
         timeout_seconds=timeout if timeout is not None and timeout > 0 else None,
+        input=written.input,
+        output=written.output,
     )
+
+
+def _variables(variables: Mapping[str, VariableSpec]) -> dict[str, Variable]:
+    return {name: Variable(VariableType(item.type), item.default) for name, item in variables.items()}
+
+
+def _join(join: JoinSpec | None) -> Join:
+    if join is None:
+        return Join()
+    return Join(JoinType.N_OF, join.n_of) if join.n_of is not None else Join(JoinType(join.type or "all"))
+
+
+def _aggregated(spec: KneoSpec, flow: Flow, wanted: AggregationSpec | None, default: Aggregation) -> Flow:
+    if wanted is None:
+        return replace(flow, aggregation=default)
+    if wanted.type is not None:
+        return replace(flow, aggregation=Aggregation(wanted.type))
+    kind = StepKind.AGENT if wanted.agent is not None else StepKind.FUNCTION
+    ref = step_key(spec, kind, wanted.agent or wanted.function or "")
+    return replace(flow, aggregation=Aggregation.STEP, aggregator=Step(AGGREGATOR, kind, ref))
 
 
 def _edge(edge: EdgeSpec) -> Edge:

@@ -19,11 +19,11 @@ from kneo_serv.model.plan import (
 )
 from kneo_serv.model.tool import Effect, ToolDefinition
 from kneo_serv.spec.build.agents import build_agent
-from kneo_serv.spec.build.flows import build_flow
+from kneo_serv.spec.build.flows import build_flows
 from kneo_serv.spec.models.component import FunctionSpec, HumanSpec
 from kneo_serv.spec.models.spec import KneoSpec
 from kneo_serv.spec.visible_tools import declared, included
-from kneo_serv.spec.walk import agent_key, agents, workflows
+from kneo_serv.spec.walk import agent_key, agents
 
 
 def build_plan(spec: KneoSpec, registered: Mapping[str, ToolDefinition] | None, skills: Mapping[str, str]) -> Plan:
@@ -32,7 +32,7 @@ def build_plan(spec: KneoSpec, registered: Mapping[str, ToolDefinition] | None, 
     plan = Plan(
         hash="",
         agents={agent.key: build_agent(spec, agent.spec) for agent in agents(spec)},
-        flows={workflow.key: build_flow(spec, workflow.spec) for workflow in workflows(spec)},
+        flows=build_flows(spec),
         functions={name: _function(item) for name, item in spec.components.functions.items()},
         humans={name: _human(item) for name, item in spec.components.humans.items()},
         tools=_tools(spec, registered or {}),

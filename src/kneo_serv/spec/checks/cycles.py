@@ -6,8 +6,9 @@ from typing import Any
 from kneo_serv.model.plan import ROOT
 from kneo_serv.spec.finding import Finding, error
 from kneo_serv.spec.models.spec import KneoSpec
+from kneo_serv.spec.models.workflow import ConcurrentSpec, GroupChatSpec, MapSpec, ParallelSpec
 from kneo_serv.spec.visible_tools import included
-from kneo_serv.spec.walk import agent_key, agents, steps, workflows
+from kneo_serv.spec.walk import AnyWorkflow, agent_key, agents, inner_key, steps, workflows
 
 type _Part = tuple[str, str]
 
@@ -26,16 +27,23 @@ def check_cycles(spec: KneoSpec) -> Iterator[Finding]:
 
 def _uses(spec: KneoSpec) -> dict[_Part, list[_Part]]:
     uses: dict[_Part, list[_Part]] = {}
-    for path, key, workflow in workflows(spec):
+    for workflow in workflows(spec):
         found: list[_Part] = []
-        for step in steps(path, workflow):
+        for step in steps(workflow.path, workflow.spec):
             if not step.spec.enabled:
                 continue
-            if step.spec.kind == "workflow":
-                found.append(("workflow", step.spec.ref))
-            elif step.spec.kind in ("agent", "guardrail"):
-                found.extend(_agent_part(spec, step.spec.ref))
-        uses["workflow", key] = found
+            match step.spec.kind:
+                case "workflow":
+                    found.append(("workflow", step.ref))
+                case "agent" | "guardrail":
+                    found.extend(_agent_part(spec, step.ref))
+                case "parallel" | "map":
+                    found.append(("workflow", inner_key(workflow.key, step.id)))
+                case "function" | "human":
+                    pass  # these call nothing of the spec
+        for ref in _leaders(workflow.spec):
+            found.extend(_agent_part(spec, ref))
+        uses["workflow", workflow.key] = found
     for agent in agents(spec):
         found = []
         if agent.spec.as_agent is not None:
@@ -49,6 +57,16 @@ def _uses(spec: KneoSpec) -> dict[_Part, list[_Part]]:
                 found.extend(_guardrail_part(spec, item))
         uses["agent", agent.key] = found
     return uses
+
+
+def _leaders(workflow: AnyWorkflow) -> Iterator[str]:
+    """The agents that a workflow asks beside its steps."""
+    if isinstance(workflow, GroupChatSpec) and workflow.speaker is not None:
+        yield workflow.speaker.agent
+    if isinstance(workflow, (ConcurrentSpec, ParallelSpec, MapSpec)):
+        aggregation = workflow.aggregation
+        if aggregation is not None and aggregation.agent is not None:
+            yield aggregation.agent
 
 
 def _guardrail_part(spec: KneoSpec, item: Any) -> list[_Part]:

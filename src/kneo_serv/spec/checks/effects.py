@@ -7,7 +7,7 @@ from kneo_serv.model.tool import ToolDefinition
 from kneo_serv.spec.finding import Finding, warning
 from kneo_serv.spec.models.spec import KneoSpec
 from kneo_serv.spec.visible_tools import definition, included
-from kneo_serv.spec.walk import StepAt, agent_key, steps, workflows
+from kneo_serv.spec.walk import StepAt, agent_key, enabled_steps, named_workflows
 
 _HINT = "Declare `effect`: idempotent, keyed or once."
 
@@ -15,8 +15,8 @@ _HINT = "Declare `effect`: idempotent, keyed or once."
 def check_effects(spec: KneoSpec, registered: Mapping[str, ToolDefinition] | None) -> Iterator[Finding]:
     """Warnings about functions and tools without `effect`, in workflows with people or retries."""
     seen: set[tuple[str, str]] = set()
-    for path, _, workflow in workflows(spec):
-        enabled = [step for step in steps(path, workflow) if step.spec.enabled]
+    for workflow in named_workflows(spec):
+        enabled = list(enabled_steps(workflow))
         if not any(step.spec.kind == "human" or step.spec.max_retries > 0 for step in enabled):
             continue
         for step in enabled:
@@ -26,7 +26,7 @@ def check_effects(spec: KneoSpec, registered: Mapping[str, ToolDefinition] | Non
 def _step(
     spec: KneoSpec, registered: Mapping[str, ToolDefinition] | None, step: StepAt, seen: set[tuple[str, str]]
 ) -> Iterator[Finding]:
-    ref = step.spec.ref
+    ref = step.ref
     if step.spec.kind == "function" and ref in spec.components.functions and ("function", ref) not in seen:
         seen.add(("function", ref))
         if spec.components.functions[ref].effect is None:

@@ -6,12 +6,12 @@ from kneo_serv.spec.finding import Finding, Hint, error, near, warning
 from kneo_serv.spec.models.spec import KneoSpec
 from kneo_serv.spec.models.workflow import GraphSpec
 from kneo_serv.spec.path import Path
-from kneo_serv.spec.walk import workflows
+from kneo_serv.spec.walk import named_workflows
 
 
 def check_graphs(spec: KneoSpec) -> Iterator[Finding]:
     """Faults of the shape of each graph."""
-    for path, _, workflow in workflows(spec):
+    for path, _, workflow, *_ in named_workflows(spec):
         if isinstance(workflow, GraphSpec):
             yield from _nodes(path, workflow)
             yield from _start(path, workflow)

@@ -5,8 +5,9 @@ from collections.abc import Iterator, Sequence
 from kneo_serv.spec.finding import Finding, error, near, warning
 from kneo_serv.spec.models.component import HumanSpec
 from kneo_serv.spec.models.spec import KneoSpec
-from kneo_serv.spec.path import Path
-from kneo_serv.spec.walk import steps, workflows
+from kneo_serv.spec.models.workflow import GraphSpec, SequentialSpec
+from kneo_serv.spec.path import Path, show
+from kneo_serv.spec.walk import enabled_steps, named_workflows, steps, workflows
 
 PRIVILEGED = frozenset(
     {
@@ -44,11 +45,7 @@ def check_humans(spec: KneoSpec) -> Iterator[Finding]:
 
 def has_human_step(spec: KneoSpec) -> bool:
     """Whether any workflow has an enabled human step."""
-    return any(
-        step.spec.kind == "human" and step.spec.enabled
-        for workflow in workflows(spec)
-        for step in steps(workflow.path, workflow.spec)
-    )
+    return any(step.spec.kind == "human" for workflow in named_workflows(spec) for step in enabled_steps(workflow))
 
 
 def check_approval(spec: KneoSpec, found: Sequence[Finding]) -> Iterator[Finding]:
@@ -71,10 +68,15 @@ def _rejection(spec: KneoSpec, name: str, human: HumanSpec, path: Path) -> Itera
         return
     for workflow in workflows(spec):
         written = list(steps(workflow.path, workflow.spec))
-        if not any(step.spec.kind == "human" and step.spec.ref == name and step.spec.enabled for step in written):
+        if not any(step.spec.kind == "human" and step.ref == name and step.spec.enabled for step in written):
+            continue
+        title = show(workflow.path)
+        if not isinstance(workflow.spec, (SequentialSpec, GraphSpec)):
+            message = f"{title} asks `{name}`, but its steps have no order in which a rejection could go back."
+            hint = "Put the human step into a sequential or graph workflow, and refer to that."
+            yield error("E_HUMAN_REJECT_GOTO", place, message, hint)
             continue
         known = [step.id for step in written if step.spec.enabled]
         if human.reject_goto not in known:
-            title = workflow.spec.name or "/".join(str(part) for part in workflow.path)
-            message = f"The workflow {title} asks `{name}`, but has no enabled step `{human.reject_goto}` to go to."
+            message = f"{title} asks `{name}`, but has no enabled step `{human.reject_goto}` to go to."
             yield error("E_HUMAN_REJECT_GOTO", place, message, near(human.reject_goto, known))

@@ -4,6 +4,7 @@ from collections.abc import Iterator, Mapping
 
 from kneo_serv.model.tool import ToolDefinition
 from kneo_serv.spec.checks.agents import check_agents
+from kneo_serv.spec.checks.branches import check_branches
 from kneo_serv.spec.checks.conditions import check_conditions
 from kneo_serv.spec.checks.cycles import check_cycles
 from kneo_serv.spec.checks.effects import check_effects
@@ -17,6 +18,7 @@ from kneo_serv.spec.checks.memory import check_memory
 from kneo_serv.spec.checks.permissions import check_permissions
 from kneo_serv.spec.checks.steps import check_steps
 from kneo_serv.spec.checks.tools import check_tools
+from kneo_serv.spec.checks.variables import check_variables
 from kneo_serv.spec.finding import Finding
 from kneo_serv.spec.models.spec import KneoSpec
 
@@ -34,6 +36,8 @@ def _rules(spec: KneoSpec, registered: Mapping[str, ToolDefinition] | None) -> I
     yield from check_steps(spec)
     yield from check_graphs(spec)
     yield from check_groups(spec)
+    yield from check_branches(spec)
+    yield from check_variables(spec)
     yield from check_agents(spec)
     yield from check_conditions(spec)
     yield from check_imports(spec)

@@ -4,7 +4,7 @@ from collections.abc import Iterator
 
 from kneo_serv.spec.finding import Finding, Hint, error, near, warning
 from kneo_serv.spec.models.spec import KneoSpec
-from kneo_serv.spec.models.workflow import SequentialSpec
+from kneo_serv.spec.models.workflow import SequentialSpec, StepSpec
 from kneo_serv.spec.walk import StepAt, WorkflowAt, agent_key, step_field, step_list, steps, workflows
 
 
@@ -31,7 +31,9 @@ def _presence(workflow: WorkflowAt) -> Iterator[Finding]:
 
 
 def _reference(spec: KneoSpec, workflow: WorkflowAt, step: StepAt) -> Iterator[Finding]:
-    ref = step.spec.ref
+    if not isinstance(step.spec, StepSpec):
+        return
+    ref = step.ref
     path = (*step.path, "ref")
     parts = spec.components
     match step.spec.kind:
