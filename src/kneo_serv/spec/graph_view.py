@@ -86,12 +86,12 @@ class _Views:
         return self.root_agent if step.ref == ROOT else step.ref
 
     def _rules(self, flow: Flow) -> Iterator[str]:
-        if flow.join.type is JoinType.ANY:
+        if flow.join.type is JoinType.ANY or flow.join.count == 1:
             yield "the first to finish ends it"
-        if flow.join.type is JoinType.N_OF:
+        elif flow.join.type is JoinType.N_OF:
             yield f"the first {flow.join.count} to finish end it"
         if flow.type in (FlowType.CONCURRENT, FlowType.MAP) and flow.aggregation is not Aggregation.STEP:
-            yield f"texts joined: {flow.aggregation.value}"
+            yield f"texts: {flow.aggregation.value}"
         if flow.over is not None:
             yield f"over {flow.over}"
         if flow.max_concurrency is not None:
