@@ -372,9 +372,39 @@ CASES = [
     (GUARD + "input: [{id: a, type: function}]\n", "E_GUARDRAIL_REF", "agent.guardrails.input[0].ref", 5),
     (GUARD + "input: [{id: a, type: agent, ref: z}]\n", "E_GUARDRAIL_REF", "agent.guardrails.input[0].ref", 5),
     (
-        GUARD + "input: [{id: a, type: keyword, action: redact, config: {keywords: [x]}}]\n",
+        GUARD + "input: [{id: a, type: keyword, action: retry, config: {keywords: [x]}}]\n",
         "E_GUARDRAIL_ACTION_UNSUPPORTED",
         "agent.guardrails.input[0].action",
+        5,
+    ),
+    (
+        GUARD + "tool: [{id: a, type: keyword, action: retry, config: {keywords: [x]}}]\n",
+        "E_GUARDRAIL_ACTION_UNSUPPORTED",
+        "agent.guardrails.tool[0].action",
+        5,
+    ),
+    (
+        GUARD + "output: [{id: a, type: keyword, action: revise, config: {keywords: [x]}}]\n",
+        "E_GUARDRAIL_ACTION_UNSUPPORTED",
+        "agent.guardrails.output[0].action",
+        5,
+    ),
+    (
+        GUARD + "output: [{id: a, type: keyword, action: explode, config: {keywords: [x]}}]\n",
+        "E_GUARDRAIL_ACTION_UNSUPPORTED",
+        "agent.guardrails.output[0].action",
+        5,
+    ),
+    (
+        GUARD + "output: [{id: a, type: keyword, action: retry, config: {keywords: [x], max_retries: 0}}]\n",
+        "E_GUARDRAIL_CONFIG",
+        "agent.guardrails.output[0].config.max_retries",
+        5,
+    ),
+    (
+        GUARD + "input: [{id: a, type: keyword, action: redact, config: {keywords: [x], replacement: 3}}]\n",
+        "E_GUARDRAIL_CONFIG",
+        "agent.guardrails.input[0].config.replacement",
         5,
     ),
     (

@@ -4,20 +4,18 @@ import re
 from collections.abc import Iterator, Mapping
 from typing import Any
 
-from kneo_serv.spec.finding import Finding, error, near
+from kneo_serv.spec.finding import Finding, Hint, error, near
 from kneo_serv.spec.models.spec import KneoSpec
 from kneo_serv.spec.path import Path
 from kneo_serv.spec.walk import agent_key, agents
 
 STAGES = ("input", "output", "tool", "workflow")
 TYPES = ("keyword", "regex", "function", "agent")
-_BLOCKING = ("block", "warn", "retry", "escalate", "human_review")
-ACTIONS = {
-    "input": _BLOCKING,
-    "output": (*_BLOCKING, "revise"),
-    "tool": (*_BLOCKING, "revise", "redact"),
-    "workflow": (*_BLOCKING, "revise", "redact"),
-}
+ACTIONS = ("block", "warn", "retry", "escalate", "human_review", "redact", "revise")
+RETRYING_STAGES = ("output", "workflow")
+"""Stages of texts that a model wrote: only these can be asked for again."""
+REVISING_TYPES = ("function",)
+"""Types that have another text to offer."""
 KEYS = ("id", "type", "action", "mode", "ref", "target", "config")
 
 
@@ -51,12 +49,24 @@ def _item(spec: KneoSpec, stage: str, path: Path, item: Any) -> Iterator[Finding
         message = "The only mode of a guardrail is `middleware`."
         yield error("E_GUARDRAIL_MODE_UNSUPPORTED", (*path, "mode"), message, "Remove `mode`.")
     action = item.get("action", "block")
-    if action not in ACTIONS[stage]:
-        message = f"`{action}` is no action at the stage `{stage}`."
-        hint = f"Use one of {', '.join(ACTIONS[stage])}."
-        yield error("E_GUARDRAIL_ACTION_UNSUPPORTED", (*path, "action"), message, hint)
+    fault, cure = _action_fault(stage, item.get("type"), action)
+    if fault is not None:
+        yield error("E_GUARDRAIL_ACTION_UNSUPPORTED", (*path, "action"), fault, cure)
     if isinstance(item.get("type"), str):
         yield from _type(spec, path, item)
+
+
+def _action_fault(stage: str, kind: Any, action: Any) -> tuple[str | None, Hint]:
+    """Why an action can do nothing here, and what would do."""
+    if action not in ACTIONS:
+        return f"`{action}` is no action of a guardrail.", near(str(action), ACTIONS)
+    if action == "retry" and stage not in RETRYING_STAGES:
+        hint = f"Use `retry` at the stages {' and '.join(RETRYING_STAGES)}, and `block` here."
+        return f"At the stage `{stage}` there is no answer of a model to ask for again.", hint
+    if action == "revise" and kind in TYPES and kind not in REVISING_TYPES:
+        hint = "Use `redact` with `config.replacement`, or a function that returns `revised_text`."
+        return f"A guardrail of type `{kind}` has no other text to offer.", hint
+    return None, None
 
 
 def _type(spec: KneoSpec, path: Path, item: Mapping[str, Any]) -> Iterator[Finding]:
@@ -65,6 +75,7 @@ def _type(spec: KneoSpec, path: Path, item: Mapping[str, Any]) -> Iterator[Findi
     if not isinstance(config, Mapping):
         yield error("E_GUARDRAIL_CONFIG", (*path, "config"), "`config` is a mapping.")
         return
+    yield from _settings((*path, "config"), config)
     match kind:
         case "keyword":
             yield from _texts((*path, "config", "keywords"), config.get("keywords"), "keywords")
@@ -81,6 +92,20 @@ def _type(spec: KneoSpec, path: Path, item: Mapping[str, Any]) -> Iterator[Findi
         case _:
             hint = near(kind, TYPES)
             yield error("E_GUARDRAIL_TYPE", (*path, "type"), f"There is no guardrail type `{kind}`.", hint)
+
+
+def _settings(path: Path, config: Mapping[str, Any]) -> Iterator[Finding]:
+    for key, kind, words in (
+        ("replacement", str, "a text"),
+        ("assignee", str, "a text"),
+        ("case_sensitive", bool, "true or false"),
+    ):
+        if key in config and not isinstance(config[key], kind):
+            yield error("E_GUARDRAIL_CONFIG", (*path, key), f"`config.{key}` must be {words}.")
+    retries = config.get("max_retries", 1)
+    if isinstance(retries, bool) or not isinstance(retries, int) or retries < 1:
+        message = "`config.max_retries` must be a whole number of at least 1."
+        yield error("E_GUARDRAIL_CONFIG", (*path, "max_retries"), message)
 
 
 def _texts(path: Path, value: Any, name: str) -> Iterator[Finding]:
