@@ -3,7 +3,6 @@
 import json
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
-from typing import assert_never
 
 from kneo_serv.engine import (
     CallFunction,
@@ -282,7 +281,7 @@ class World:
             case CallTool():
                 name, heard = effect.call.name, effect.call.name
             case _:
-                assert_never(effect)
+                raise AssertionError(effect)
         assert _identity(effect) not in [_identity(flight.effect) for flight in self.flights]
         self.begun.append(name)
         self.flights.append(Flight(effect, name, heard))
@@ -311,6 +310,7 @@ class World:
         if isinstance(effect, CallFunction):
             assert isinstance(answer, str)
             return ev.StepCompleted(effect.key, effect.step.id, answer, state.index)
+        assert isinstance(effect, RunAgentTurn)
         says = answer if isinstance(answer, Says) else Says(str(answer))
         calls = tuple(ToolCall(f"call_{place}", name) for place, name in enumerate(says.tools))
         usage = Usage(says.tokens, 0, 1)
@@ -321,10 +321,8 @@ def _identity(effect: Effect) -> tuple[str, ...]:
     match effect:
         case CallTool():
             return effect.key, "call", str(effect.number)
-        case CallFunction() | RunAgentTurn():
-            return effect.key, "attempt"
         case _:
-            assert_never(effect)
+            return effect.key, "attempt"
 
 
 def _tool_event(effect: CallTool, answer: Answer) -> ev.Event:

@@ -206,6 +206,8 @@ def _behaviour(nature: Nature) -> Callable[[Effect], Answer]:
                 turns = sum(message.role is Role.ASSISTANT for message in messages)
                 if turns < nature.tempers[name].turns:
                     return Says("thinking", ("t", "u"))
+            case _:
+                raise AssertionError(effect)
         if nature.fails(name):
             return Fails(f"error of {name}", nature.tempers[name].violation)
         return f"{heard}>{name}"

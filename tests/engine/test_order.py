@@ -89,6 +89,18 @@ def test_the_first_listed_failure_is_told(choose: Any) -> None:
 
 
 @pytest.mark.parametrize("choose", [first, last])
+def test_stand_ins_keep_the_places_of_those_they_stand_in_for(choose: Any) -> None:
+    steps = (
+        function("a", on_error=OnError.FALLBACK, fallback="x"),
+        function("b", on_error=OnError.FALLBACK, fallback="y"),
+        function("x"),
+        function("y"),
+    )
+    script: Script = {"a": Fails(), "b": Fails(), "x": [Fails("one"), Fails("one")], "y": [Fails("two"), Fails("two")]}
+    assert run(plan(concurrent(*steps)), script, choose=choose).outcome == ("failed", "one")
+
+
+@pytest.mark.parametrize("choose", [first, last])
 def test_a_violation_is_told_before_other_failures(choose: Any) -> None:
     outer = sequential(workflow("w", on_error=OnError.CONTINUE))
     script: Script = {"a": Fails("one"), "b": Fails("refused", violation=True)}
