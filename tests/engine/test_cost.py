@@ -3,13 +3,27 @@
 import json
 import time
 from collections.abc import Callable
+from itertools import pairwise
+
+import pytest
 
 from kneo_serv.engine import posture
 from kneo_serv.model.codec import encode
 from kneo_serv.model.plan import Plan
 from kneo_serv.model.run import Phase
 from tests.engine.simulation import World
-from tests.engine.worlds import concurrent, contains, edge, function, graph, group_chat, human, plan, sequential
+from tests.engine.worlds import (
+    concurrent,
+    contains,
+    edge,
+    function,
+    graph,
+    group_chat,
+    handoff,
+    human,
+    plan,
+    sequential,
+)
 
 TIMES = 4
 """How much larger the large case is: linear cost grows by this much, quadratic cost by its square."""
@@ -53,6 +67,22 @@ def test_five_thousand_steps_in_a_row_cost_in_proportion() -> None:
 
 def test_a_thousand_turns_of_a_loop_cost_in_proportion() -> None:
     assert _growth(_loop, 1_000) < TIMES * 2.5
+
+
+def _handoff(count: int) -> Plan:
+    steps = [function(f"s{place}", "s") for place in range(count)]
+    return plan(handoff(*steps, order=tuple(step.id for step in steps)))
+
+
+def _chain(count: int) -> Plan:
+    steps = [function(f"s{place}", "s") for place in range(count)]
+    edges = tuple(edge(one.id, other.id) for one, other in pairwise(steps))
+    return plan(graph(*steps, edges=edges, max_steps=count))
+
+
+@pytest.mark.parametrize("make", [_handoff, _chain])
+def test_the_next_of_many_steps_costs_at_most_a_look_at_each(make: Callable[[int], Plan]) -> None:
+    assert _growth(make, 600) < TIMES * TIMES * 2.5
 
 
 def test_two_hundred_branches_cost_at_most_a_look_at_all_for_each() -> None:

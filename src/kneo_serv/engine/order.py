@@ -37,11 +37,11 @@ def next_in(plan: Plan, flow: Flow, frame: Frame) -> Next | Stuck | str:
         case FlowType.SEQUENTIAL:
             return _turn(flow, frame, frame.index, visit=frame.lap + 1) if frame.index < len(flow.steps) else frame.text
         case FlowType.HANDOFF:
-            order = [flow.step(step_id) for step_id in flow.order] if flow.selector == "sequence" else []
-            turns = order or list(flow.steps)
-            if frame.index >= min(len(turns), flow.max_iterations or len(turns)):
+            order = flow.order if flow.selector == "sequence" else ()
+            turns = len(order or flow.steps)
+            if frame.index >= min(turns, flow.max_iterations or turns):
                 return frame.text
-            return _turn(flow, frame, flow.steps.index(turns[frame.index]))
+            return _turn(flow, frame, _place(flow, order[frame.index]) if order else frame.index)
         case FlowType.GROUP_CHAT:
             if frame.index >= flow.rounds * len(flow.steps):
                 return frame.text
@@ -54,6 +54,13 @@ def _turn(flow: Flow, frame: Frame, index: int, visit: int | None = None) -> Nex
     step = flow.steps[index]
     count = frame.visits.get(step.id, 0) + 1 if visit is None else visit
     return Next(((step_key(frame.key, step.id, count), step, index),))
+
+
+def _place(flow: Flow, step_id: str) -> int:
+    for index, step in enumerate(flow.steps):
+        if step.id == step_id:
+            return index
+    raise KeyError(step_id)
 
 
 def _concurrent(flow: Flow, frame: Frame) -> Next | str:
@@ -75,10 +82,9 @@ def _graph(plan: Plan, flow: Flow, frame: Frame) -> Next | Stuck | str:
         if edge is None:
             return frame.text
         return Next(edge=TakeEdge(frame.key, edge.source, edge.target, edge.label))
-    node = flow.step(frame.next or flow.start or "")
     if frame.index >= flow.max_steps:
         return Stuck(MAX_ITERATIONS, f"The graph did not end within {flow.max_steps} nodes (max_steps).")
-    return _turn(flow, frame, flow.steps.index(node))
+    return _turn(flow, frame, _place(flow, frame.next or flow.start or ""))
 
 
 def _edge(plan: Plan, flow: Flow, frame: Frame, last: str) -> Edge | None:
