@@ -43,7 +43,7 @@ class Humans:
             DecisionNotAllowedError: the task does not take this decision, option or content.
         """
         task = await self._open_task(continuation_id)
-        decision = _check(task, response)
+        decision = check_answer(task, response)
         if await self._is_overdue(task):
             raise HumanTaskExpiredError(continuation_id=continuation_id, expires_at=task.expires_at)
         answered = ev.HumanAnswered(
@@ -146,7 +146,8 @@ class Humans:
         return await self._store.now() > task.expires_at
 
 
-def _check(task: HumanTask, response: HumanResponse) -> Decision:
+def check_answer(task: HumanTask, response: HumanResponse) -> Decision:
+    """The decision of an answer that fits its question. Raises RequestIdMismatchError, DecisionNotAllowedError."""
     if response.request_id != task.request.id:
         raise RequestIdMismatchError(continuation_id=task.continuation_id, request_id=response.request_id)
     allowed = ALLOWED[task.request.type]

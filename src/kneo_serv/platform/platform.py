@@ -19,6 +19,7 @@ from kneo_serv.model.task import HumanResponse
 from kneo_serv.platform import views
 from kneo_serv.platform.auditing import audit_event
 from kneo_serv.platform.chance import RandomIds, SystemClock
+from kneo_serv.platform.forking import AgentProblem, ForkRequest, Forks
 from kneo_serv.platform.humans import Humans
 from kneo_serv.platform.journal import (
     Journal,
@@ -97,6 +98,15 @@ class Platform:
         )
         self._outside = Outside(self._journal, clock=self._clock)
         self._humans = Humans(store, self._outside)
+        self.forks = Forks(
+            store=store,
+            journal=self._journal,
+            workers=self._workers,
+            owner=self._owner,
+            clock=self._clock,
+            ids=self._ids,
+            lease_seconds=self.options.lease_seconds,
+        )
         self._files = TaskFiles(store, folder) if folder is not None else None
         self._dispatcher = EmbeddedDispatcher[Claim](
             claim=self._workers.claim,
@@ -155,9 +165,7 @@ class Platform:
         Raises:
             QueueFullError: no more runs are taken in; nothing was stored.
         """
-        limit = self.options.max_queue_depth
-        if limit and len(waiting := await self.store.runnable(limit=limit + 1)) >= limit:
-            raise QueueFullError(depth=len(waiting), limit=limit)
+        await self._admit()
         now = await self.store.now()
         run_id = self._ids.run(now)
         created = _created(submission, now)
@@ -190,6 +198,27 @@ class Platform:
         else:
             self._dispatcher.submit()
         return record
+
+    async def fork(
+        self,
+        run_id: RunId,
+        request: ForkRequest,
+        *,
+        at_sequence: int | None = None,
+        hold: bool = False,
+        problem: AgentProblem | None = None,
+    ) -> RunId:
+        """Takes in a run that begins with another one's history; raises as `Forks.fork`, and QueueFullError."""
+        await self._admit()
+        child = await self.forks.fork(run_id, request, at_sequence=at_sequence, hold=hold, problem=problem)
+        if not hold:
+            self._dispatcher.submit()
+        return child
+
+    async def _admit(self) -> None:
+        limit = self.options.max_queue_depth
+        if limit and len(waiting := await self.store.runnable(limit=limit + 1)) >= limit:
+            raise QueueFullError(depth=len(waiting), limit=limit)
 
     async def run_to_rest(self, run_id: RunId, *, patience: float | None) -> RunRecord:
         """Executes the run here, or waits while others do, until it rests or ends or `patience` seconds are over.

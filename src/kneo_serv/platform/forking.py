@@ -1,0 +1,328 @@
+"""Forking: a new run that begins with a copy of another one's history, up to one of its checkpoints.
+
+The copied events are the parent's rows, byte for byte; `run_forked` follows them, and from there on the new run goes
+its own way: what was in flight begins again, and open questions are asked anew. The parent is only read.
+
+Idempotency keys begin with the run's id, so a fork's calls never have the keys of its parent's: a service that knows
+the parent's keys does not recognise a repetition. That is why repetitions need consent.
+"""
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, fields, replace
+from typing import Any
+
+from kneo_serv.engine import begin, decide, open_tasks, posture
+from kneo_serv.engine.commands import AskHuman
+from kneo_serv.engine.forks import input_place
+from kneo_serv.errors import (
+    InvalidRequestError,
+    KneoError,
+    LockAcquisitionError,
+    RequestIdMismatchError,
+    RunStateConflictError,
+)
+from kneo_serv.model import event as ev
+from kneo_serv.model.clock import Clock
+from kneo_serv.model.codec import CodecError, decode
+from kneo_serv.model.ids import Owner, PlanHash, RunId
+from kneo_serv.model.plan import AgentPlan, ModelPlan, Plan
+from kneo_serv.model.run import Phase, Run, RunRecord, RunStatus, StepState
+from kneo_serv.model.task import Decision, HumanResponse
+from kneo_serv.platform.auditing import audit_event
+from kneo_serv.platform.chance import RandomIds
+from kneo_serv.platform.draft import Draft
+from kneo_serv.platform.humans import check_answer
+from kneo_serv.platform.journal import Journal, RunJournal, event_row, plan_text, public_text
+from kneo_serv.platform.past import ForkPreview, Past
+from kneo_serv.platform.tasks import tasks_opened
+from kneo_serv.platform.workers import Workers
+from kneo_serv.spec.build.plans import plan_hash
+from kneo_serv.store.contract import Appended, Claim, EventRow, NewRun, Store, Timer, TimerKind
+
+type AgentProblem = Callable[[AgentPlan], str | None]
+"""Why an agent cannot run here; None when it can."""
+
+_RETRIED = (RunStatus.FAILED, RunStatus.CANCELLED, RunStatus.TIMED_OUT, RunStatus.EXPIRED)
+_OF_PROVIDER: Mapping[str, Any] = {"base_url": None, "api_key_ref": None, "extra": {}}
+"""What a model keeps only while its provider stays."""
+
+
+class ForkConsentRequiredError(KneoError, RuntimeError):
+    """The fork may do things once more that its parent did already, and nobody agreed to that; nothing was stored."""
+
+    code = "fork_consent_required"
+
+    def __init__(self, preview: ForkPreview) -> None:
+        effects = preview.repeated_side_effects
+        names = ", ".join(dict.fromkeys(f"{item.kind} {item.ref} ({item.effect})" for item in effects))
+        super().__init__(
+            f"A fork of run {preview.run_id} at checkpoint {preview.at_sequence} may repeat side effects: {names}. "
+            "Accept them (accept_side_effects), or fork at a later checkpoint."
+        )
+        self.run_id = preview.run_id
+        self.at_sequence = preview.at_sequence
+        self.repeated_side_effects = [item.to_dict() for item in effects]
+
+
+@dataclass(frozen=True, slots=True)
+class ForkRequest:
+    """What is to be other than in the parent; None leaves it. `model` holds fields of a ModelPlan, for all agents."""
+
+    input_text: str | None = None
+    answer: HumanResponse | None = None
+    model: Mapping[str, Any] | None = None
+    accept_side_effects: bool = False
+    actor: str | None = None
+
+    @property
+    def changed(self) -> tuple[str, ...]:
+        """Names of what is changed."""
+        given = {"input": self.input_text, "answer": self.answer, "model": self.model}
+        return tuple(name for name, value in given.items() if value is not None)
+
+
+class Forks:
+    """Makes forks, for this process to execute or for any worker."""
+
+    def __init__(
+        self,
+        *,
+        store: Store,
+        journal: Journal,
+        workers: Workers,
+        owner: Owner,
+        clock: Clock,
+        ids: RandomIds,
+        lease_seconds: float,
+    ) -> None:
+        self._store = store
+        self._journal = journal
+        self._workers = workers
+        self._owner = owner
+        self._clock = clock
+        self._ids = ids
+        self._lease_seconds = lease_seconds
+
+    async def preview(self, run_id: RunId, at_sequence: int | None = None) -> ForkPreview:
+        """What a fork would keep, and what it may repeat.
+
+        Raises:
+            NotFoundError: there is no such run.
+            InvalidRequestError: there is no such checkpoint, or it is an end.
+        """
+        past = await Past.of(self._store, run_id)
+        return past.preview(past.sequence(at_sequence))
+
+    async def retry_point(self, run_id: RunId) -> int:
+        """The last checkpoint before that which ended the run badly.
+
+        Raises:
+            NotFoundError: there is no such run.
+            RunStateConflictError: it has not ended, or it is completed.
+        """
+        past = await Past.of(self._store, run_id)
+        if past.end.status not in _RETRIED:
+            raise RunStateConflictError(run_id=run_id, status=posture(past.end).status.value, operation="retry")
+        return past.before_failure()
+
+    async def fork(
+        self,
+        run_id: RunId,
+        request: ForkRequest,
+        *,
+        at_sequence: int | None = None,
+        hold: bool = False,
+        problem: AgentProblem | None = None,
+    ) -> RunId:
+        """Makes the new run: durable when it returns. With `hold` it is leased to this process and executed at once.
+
+        `problem` is asked about every agent whose model changes.
+
+        Raises:
+            NotFoundError: there is no such run.
+            InvalidRequestError: no such checkpoint, or what is to be changed does not fit it.
+            RequestIdMismatchError, DecisionNotAllowedError: the answer does not fit the question.
+            ForkConsentRequiredError: side effects may be repeated.
+        """
+        past = await Past.of(self._store, run_id)
+        sequence = past.sequence(at_sequence)
+        parent = past.points[sequence - 1]
+        plan = past.plan if request.model is None else _with_model(past.plan, request.model, problem)
+        now = await self._store.now()
+        draft = Draft(plan, replace(parent, id=self._ids.run(now)), now)
+        draft.add(_forked(past, sequence, request, plan, now))
+        question = None if request.answer is None else self._question(draft, parent, request.answer)
+        preview = past.preview(sequence)
+        if preview.repeated_side_effects and not request.accept_side_effects:
+            raise ForkConsentRequiredError(preview)
+        rows = (*past.rows[: parent.seq], event_row(draft.events[0]))
+        held = hold or question is not None
+        await self._store.create(self._new_run(past.record, draft, rows, request.actor, held=held))
+        child = draft.run.id
+        if question is not None and request.answer is not None:
+            await self._answer(child, question, request.answer, request.actor)
+        if hold:
+            self._workers.execute(Claim(child, 1))
+        elif held:
+            await self._store.release(child, owner=self._owner, fence=1)
+        return child
+
+    def _new_run(
+        self, record: RunRecord, draft: Draft, rows: tuple[EventRow, ...], actor: str | None, *, held: bool
+    ) -> NewRun:
+        run, at, event = draft.run, draft.run.at, draft.events[0].event
+        assert isinstance(event, ev.RunForked)  # noqa: S101 - the draft was made with this one event
+        stand = posture(run)
+        child = RunRecord(
+            id=run.id,
+            status=stand.status,
+            phase=Phase.RUNNABLE,
+            seq=run.seq,
+            plan_hash=event.plan_hash,
+            target=record.target,
+            input_text=run.input_text,
+            public_input_text=public_text(run.input_text),
+            created_at=draft.at,
+            updated_at=at,
+            agent_name=record.agent_name,
+            workflow_name=record.workflow_name,
+            workflow_kind=record.workflow_kind,
+            current_step_id=stand.step_id,
+            current_step_index=stand.step_index,
+            session_id=record.session_id,
+            parent_run_id=record.id,
+            tags=record.tags,
+            environment=record.environment,
+            deadline_at=run.deadline_at,
+            metadata=record.metadata,
+            lease_owner=self._owner if held else None,
+        )
+        deadline = run.deadline_at
+        timers = () if deadline is None else (Timer(run.id, TimerKind.RUN_DEADLINE, "", deadline),)
+        facts = {"parent_run_id": record.id, "at_sequence": event.at_sequence, "changed": list(event.changed)}
+        created = {
+            "target": record.target,
+            "environment": record.environment,
+            "session_id": record.session_id,
+            "timeout_seconds": run.timeout_seconds,
+            "parent_run_id": record.id,
+        }
+        audit = (
+            audit_event(self._ids, "run.created", draft.at, run.id, None, actor, created),
+            audit_event(self._ids, "run.forked", draft.at, run.id, None, actor, facts),
+        )
+        return NewRun(child, plan_text(draft.plan), rows, timers, audit, self._lease_seconds)
+
+    def _question(self, draft: Draft, parent: Run, answer: HumanResponse) -> AskHuman:
+        """The question of the new run that the answer is for."""
+        asked = _asked(parent, answer)
+        for command in decide(draft.plan, draft.run, draft.at):
+            if isinstance(command, AskHuman) and command.key == asked.key:
+                ahead = Draft(draft.plan, draft.run, draft.at)
+                for event in begin(draft.plan, draft.run, command, now=draft.at, ids=self._ids):
+                    ahead.add(event)
+                (task,) = tasks_opened(ahead.plan, ahead.events, ahead.runs)
+                check_answer(task, replace(answer, request_id=task.request.id))
+                return command
+        raise InvalidRequestError(f"From here a fork asks nobody at step {asked.step_id!r}: leave the answer out.")
+
+    async def _answer(self, child: RunId, question: AskHuman, answer: HumanResponse, actor: str | None) -> None:
+        """Asks and answers before anybody else can, since the lease is ours and nothing has begun."""
+        opened = await self._journal.open(child)
+        now = self._clock.now()
+        asking = opened.draft(now)
+        for event in begin(opened.plan, opened.run, question, now=now, ids=self._ids):
+            asking.add(event)
+        asked = next(recorded.event for recorded in asking.events if isinstance(recorded.event, ev.HumanAsked))
+        given = ev.HumanAnswered(
+            asked.key,
+            asked.step_id,
+            asked.continuation_id,
+            asked.request.id,
+            Decision(answer.decision),
+            answer.content,
+            answer.selected_option,
+            actor,
+            metadata=answer.metadata,
+        )
+        await self._append(opened, asking)
+        answering = opened.draft(now)
+        answering.add(given)
+        await self._append(opened, answering)
+
+    async def _append(self, opened: RunJournal, draft: Draft) -> None:
+        if not isinstance(await opened.append(draft, owner=self._owner, fence=1), Appended):
+            raise LockAcquisitionError(f"Run {opened.run.id}")
+
+
+def _forked(past: Past, sequence: int, request: ForkRequest, plan: Plan, now: float) -> ev.RunForked:
+    parent = past.points[sequence - 1]
+    place = None
+    if request.input_text is not None and parent.frame is not None:
+        place = input_place(past.plan, parent.frame)
+        if place is None:
+            raise InvalidRequestError(
+                f"At checkpoint {sequence} of run {past.record.id} the text of several branches flows, so that it is "
+                "not clear which one the new input replaces; fork before the branches began, or after they joined."
+            )
+    timeout = parent.timeout_seconds
+    return ev.RunForked(
+        parent_run_id=past.record.id,
+        parent_seq=parent.seq,
+        at_sequence=sequence,
+        plan_hash=PlanHash(plan.hash),
+        changed=request.changed,
+        input_text=request.input_text,
+        input_key=place,
+        deadline_at=None if timeout is None else now + timeout,
+        actor=request.actor,
+    )
+
+
+def _asked(parent: Run, answer: HumanResponse) -> StepState:
+    """The step whose open question in the parent the answer names; the only one, where it names none."""
+    waiting = open_tasks(parent)
+    if not waiting:
+        raise InvalidRequestError(
+            "Nobody is asked at this checkpoint, so that there is nothing to answer; fork at one of type human_pause."
+        )
+    for state in waiting:
+        if state.task is not None and answer.request_id in (state.task.request_id, "" if len(waiting) == 1 else None):
+            return state
+    task = waiting[0].task
+    raise RequestIdMismatchError(
+        continuation_id=task.continuation_id if task is not None else "", request_id=answer.request_id
+    )
+
+
+def _with_model(plan: Plan, change: Mapping[str, Any], problem: AgentProblem | None) -> Plan:
+    """The plan with another model for all its agents; what the change leaves out stays as each agent has it."""
+    known = {field.name for field in fields(ModelPlan)}
+    unknown = sorted(set(change) - known)
+    if unknown:
+        raise InvalidRequestError(f"A model has no {', '.join(unknown)}; it has {', '.join(sorted(known))}.")
+    missing = [name for name in ("provider", "name") if not change.get(name)]
+    if missing:
+        raise InvalidRequestError(f"The new model needs a {' and a '.join(missing)}.")
+    try:
+        stated = decode(ModelPlan, dict(change))
+    except CodecError as fault:
+        raise InvalidRequestError(f"The new model cannot be read: {fault}.") from None
+    given = {name: getattr(stated, name) for name in change}
+    agents = {key: _agent_with(agent, given) for key, agent in plan.agents.items()}
+    for agent in agents.values():
+        reason = problem(agent) if problem is not None else None
+        if reason is not None:
+            raise InvalidRequestError(f"The new model cannot be used: {reason}")
+    limits = replace(plan.limits, token_budget=stated.token_budget) if "token_budget" in given else plan.limits
+    fresh = replace(plan, agents=agents, limits=limits)
+    return replace(fresh, hash=plan_hash(fresh))
+
+
+def _agent_with(agent: AgentPlan, given: Mapping[str, Any]) -> AgentPlan:
+    old = agent.model
+    if old is not None and old.provider == given["provider"]:
+        return replace(agent, model=replace(old, **given))
+    kept = {} if old is None else {field.name: getattr(old, field.name) for field in fields(ModelPlan)}
+    runtime = replace(agent.runtime, bridge_provider=None, native_provider=None)
+    return replace(agent, model=ModelPlan(**{**kept, **_OF_PROVIDER, **given}), runtime=runtime)
