@@ -355,11 +355,14 @@ class Platform:
         leased = record.lease_owner is not None and (record.lease_expires_at or 0.0) > now
         dead = leased and run_id in await self.store.runnable(limit=1000)
         at_work = record.phase is Phase.LEASED and leased and not dead
-        if record.status not in (RunStatus.FAILED, RunStatus.RUNNING) or at_work or self._workers.drives(run_id):
+        # A parked run may have been about to rest, and does so again once it is readable.
+        resting = {RunStatus.BLOCKED} if record.phase is Phase.PARKED else set()
+        open_to_it = {RunStatus.FAILED, RunStatus.RUNNING} | resting
+        if record.status not in open_to_it or at_work or self._workers.drives(run_id):
             raise RunStateConflictError(run_id=run_id, status=record.status.value, operation="continue")
 
         def make(draft: Any) -> Sequence[ev.Event]:
-            if posture(draft.run).status not in (RunStatus.FAILED, RunStatus.RUNNING):
+            if posture(draft.run).status not in open_to_it:
                 return ()
             return (ev.RunContinued(actor),)
 
