@@ -7,11 +7,14 @@ from dataclasses import dataclass, field
 from kneo_serv.engine import (
     CallFunction,
     CallTool,
+    CheckGuardrail,
     Effect,
     Failure,
     Posture,
     RunAgentTurn,
+    Verdict,
     Wait,
+    applied,
     begin,
     decide,
     evolve,
@@ -19,6 +22,7 @@ from kneo_serv.engine import (
     find,
     open_tasks,
     posture,
+    returned,
 )
 from kneo_serv.model import event as ev
 from kneo_serv.model.codec import decode, encode
@@ -105,7 +109,7 @@ class World:
             for command in commands:
                 for event in begin(self.plan, self.run, command, now=self.now, ids=self.ids):
                     self.add(event)
-                if isinstance(command, CallFunction | RunAgentTurn | CallTool):
+                if isinstance(command, CallFunction | RunAgentTurn | CallTool | CheckGuardrail):
                     self._launch(command)
         if self.checks:
             self._check_rest()
@@ -280,6 +284,8 @@ class World:
                 self.sent.append(effect.messages)
             case CallTool():
                 name, heard = effect.call.name, effect.call.name
+            case CheckGuardrail():
+                name, heard = effect.guardrail.ref or "", effect.text
             case _:
                 raise AssertionError(effect)
         assert _identity(effect) not in [_identity(flight.effect) for flight in self.flights]
@@ -304,12 +310,15 @@ class World:
         assert state.attempt == effect.attempt
         if isinstance(effect, CallTool):
             return _tool_event(effect, answer)
+        if isinstance(effect, CheckGuardrail):
+            return applied(self.run, effect, answer if isinstance(answer, Verdict) else Verdict(passed=True))
+        assert not isinstance(answer, Verdict)
         if isinstance(answer, Fails):
             failure = Failure(effect.key, answer.error_type, "it failed", answer.violation, answer.final)
             return failed_step(self.plan, self.run, failure, now=self.now)
         if isinstance(effect, CallFunction):
             assert isinstance(answer, str)
-            return ev.StepCompleted(effect.key, effect.step.id, answer, state.index)
+            return returned(self.plan, self.run, effect.key, effect.step.id, answer)
         assert isinstance(effect, RunAgentTurn)
         says = answer if isinstance(answer, Says) else Says(str(answer))
         calls = tuple(ToolCall(f"call_{place}", name) for place, name in enumerate(says.tools))
@@ -321,6 +330,8 @@ def _identity(effect: Effect) -> tuple[str, ...]:
     match effect:
         case CallTool():
             return effect.key, "call", str(effect.number)
+        case CheckGuardrail():
+            return effect.key, "check", effect.stage, effect.call_id or ""
         case _:
             return effect.key, "attempt"
 

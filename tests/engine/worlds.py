@@ -4,6 +4,7 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import Any
 
+from kneo_serv.engine import Verdict
 from kneo_serv.model.plan import (
     ROOT,
     AgentPlan,
@@ -51,7 +52,7 @@ class Says:
     tokens: int = 0
 
 
-type Answer = str | Fails | Denied | Says
+type Answer = str | Fails | Denied | Says | Verdict
 type Reply = Answer | Callable[[str], Answer]
 type Script = Mapping[str, Reply | list[Reply]]
 """By the name of a function, agent or tool; a list is used up from its front, then the default follows."""

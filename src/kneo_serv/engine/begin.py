@@ -6,13 +6,16 @@ from kneo_serv.engine.commands import (
     AskHuman,
     CallFunction,
     CallTool,
+    CheckGuardrail,
     Command,
     CompleteStep,
     EnterFlow,
     Fail,
     FailStep,
     Finish,
+    NoteGuardrail,
     RunAgentTurn,
+    SettleStep,
     TakeEdge,
     Wait,
 )
@@ -61,6 +64,12 @@ def begin(plan: Plan, run: Run, command: Command, *, now: float, ids: IdSource) 
                 return [called]
             stands_in = _stands_in(step.id, state.step_id)
             return [ev.StepStarted(key, step.id, step.kind, attempt, agent, state.index, stands_in), called]
+        case CheckGuardrail(key, step, _, _, _, guardrail, stage, place, _, call_id):
+            return [*_opened(run, command), ev.GuardrailStarted(key, step.id, guardrail.id, stage, place, call_id)]
+        case NoteGuardrail():
+            return [*_opened(run, command), command.applied]
+        case SettleStep(key, step_id, text):
+            return [ev.StepReturned(key, step_id, text)]
         case AskHuman():
             return [_asked(command, now, ids)]
         case CompleteStep(key, step_id, index, text):
@@ -75,6 +84,19 @@ def begin(plan: Plan, run: Run, command: Command, *, now: float, ids: IdSource) 
             return [ev.RunFailed(error_type, message, step_id, violation)]
         case Wait():
             return []
+
+
+def _opened(run: Run, command: CheckGuardrail | NoteGuardrail) -> list[ev.Event]:
+    """What begins the attempt, where looking at a text is what it begins with."""
+    state = find(run.frame, command.key)
+    if state is not None and state.attempt == command.attempt:
+        return []
+    step, visited = command.step, command.visited
+    return [
+        ev.StepStarted(
+            command.key, step.id, step.kind, command.attempt, step.ref, command.index, _stands_in(step.id, visited)
+        )
+    ]
 
 
 def _stands_in(step_id: str, visited: str) -> str | None:

@@ -4,9 +4,10 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
+from kneo_serv.model.event import GuardrailApplied
 from kneo_serv.model.ids import StepKey
 from kneo_serv.model.message import Message, ToolCall
-from kneo_serv.model.plan import HumanPlan, Step
+from kneo_serv.model.plan import Guardrail, HumanPlan, Step
 
 
 @dataclass(frozen=True, slots=True)
@@ -48,6 +49,44 @@ class CallTool:
     agent: str
     call: ToolCall
     number: int
+
+
+@dataclass(frozen=True, slots=True)
+class CheckGuardrail:
+    """Have a function or an agent look at a text. `place` counts the guardrails of the text from 0."""
+
+    key: StepKey
+    step: Step
+    visited: str
+    index: int | None
+    attempt: int
+    guardrail: Guardrail
+    stage: str
+    place: int
+    text: str
+    call_id: str | None = None
+    """The tool call whose result is looked at."""
+
+
+@dataclass(frozen=True, slots=True)
+class NoteGuardrail:
+    """Journal what a guardrail found that the engine decides itself."""
+
+    key: StepKey
+    step: Step
+    visited: str
+    index: int | None
+    attempt: int
+    applied: GuardrailApplied
+
+
+@dataclass(frozen=True, slots=True)
+class SettleStep:
+    """The work of a nested workflow is done; its text has guardrails to pass before the step is."""
+
+    key: StepKey
+    step_id: str
+    text: str
 
 
 @dataclass(frozen=True, slots=True)
@@ -132,7 +171,19 @@ class Fail:
     violation: bool = False
 
 
-type Effect = CallFunction | RunAgentTurn | CallTool
+type Effect = CallFunction | RunAgentTurn | CallTool | CheckGuardrail
 """Commands that touch the world: their `started` is journaled before they begin."""
 
-type Command = Effect | EnterFlow | AskHuman | CompleteStep | FailStep | TakeEdge | Wait | Finish | Fail
+type Command = (
+    Effect
+    | NoteGuardrail
+    | SettleStep
+    | EnterFlow
+    | AskHuman
+    | CompleteStep
+    | FailStep
+    | TakeEdge
+    | Wait
+    | Finish
+    | Fail
+)

@@ -7,7 +7,6 @@ from kneo_serv.engine.commands import (
     CallFunction,
     CallTool,
     Command,
-    CompleteStep,
     EnterFlow,
     Fail,
     FailStep,
@@ -16,6 +15,7 @@ from kneo_serv.engine.commands import (
     Wait,
 )
 from kneo_serv.engine.frames import AGENT_FLOW, flow_of, in_flight, step_of
+from kneo_serv.engine.guards import admission, release, results
 from kneo_serv.engine.order import Next, Stuck, next_in
 from kneo_serv.engine.steps import MAX_ITERATIONS, TOOL_ERROR
 from kneo_serv.engine.turns import calls_open, conversation, doubtful_call
@@ -113,11 +113,11 @@ def _step(plan: Plan, frame: Frame, flow: Flow, state: StepState, now: float) ->
                 return [Wait(state.key, state.retry_at)]
             return _begin(plan, frame, flow, state)
         case StepPhase.SETTLED:
-            return [CompleteStep(state.key, state.executes, state.index, state.output_text or "")]
+            return release(plan, frame, step_of(flow, state), state, state.output_text or "")
         case StepPhase.NESTED if state.frame is not None:
             match _frame(plan, state.frame, now):
                 case _Done(text):
-                    return [CompleteStep(state.key, state.executes, state.index, text)]
+                    return release(plan, frame, step_of(flow, state), state, text)
                 case _Broken(error_type, message, _, violation):
                     return [FailStep(state.key, error_type, message, violation)]
                 case commands:
@@ -155,10 +155,14 @@ def _converse(plan: Plan, agent: str, step: Step, state: StepState) -> list[Comm
         return [] if running else [lost]
     if calls_open(state):
         return _call_tools(plan, agent, step, state, attempt, running=running)
-    if state.turn >= strategy.max_iterations:
+    screening = admission(plan, agent, step, state, attempt)
+    screening = results(plan, agent, step, state, attempt) if screening is None else screening
+    if screening is not None:
+        return screening
+    if state.turn >= strategy.max_iterations + sum(state.retried.values()):
         message = f"No final answer within {strategy.max_iterations} model turns (strategy.max_iterations)."
         return [FailStep(state.key, MAX_ITERATIONS, message)]
-    messages = (Message(Role.USER, state.input_text), *conversation(state))
+    messages = (Message(Role.USER, state.input_text if state.prompt is None else state.prompt), *conversation(state))
     return [RunAgentTurn(state.key, step, state.step_id, state.index, attempt, state.turn + 1, agent, messages)]
 
 

@@ -6,6 +6,7 @@ from typing import assert_never
 
 from kneo_serv.engine.forks import forked
 from kneo_serv.engine.frames import AGENT_FLOW, in_frame
+from kneo_serv.engine.guards import fold_guard
 from kneo_serv.engine.keys import ROOT_KEY, frame_of
 from kneo_serv.engine.legs import continued, interrupted
 from kneo_serv.engine.steps import fold_step
@@ -108,7 +109,11 @@ def _apply(plan: Plan, run: Run, event: ev.Event, at: float) -> Run:
             return replace(run, status=RunStatus.TIMED_OUT, error_type="run_timed_out", error_message=message)
         case ev.RunExpired():
             return replace(run, status=RunStatus.EXPIRED, error_type="human_task_expired", error_message=event.message)
-        case ev.GuardrailApplied() | ev.HumanReminded() | ev.HumanExpired() | ev.LateOutcome():
+        case ev.StepReturned() | ev.GuardrailStarted() | ev.GuardrailApplied():
+            if isinstance(event, ev.GuardrailApplied):
+                run = replace(run, usage=run.usage + event.usage)
+            return _in_frame(run, frame_of(event.key), lambda frame: fold_guard(frame, event))
+        case ev.HumanReminded() | ev.HumanExpired() | ev.LateOutcome():
             return run
         case _:
             assert_never(event)

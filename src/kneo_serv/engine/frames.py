@@ -94,6 +94,8 @@ def in_flight(state: StepState) -> bool:
     """Whether something of this instance, or of its frame, is being done right now."""
     if state.phase is StepPhase.RUNNING or any(call.phase is CallPhase.RUNNING for call in state.calls):
         return True
+    if state.admission.checking or state.screening.checking or any(call.screening.checking for call in state.calls):
+        return True
     return state.frame is not None and any(in_flight(inner) for inner in state.frame.live.values())
 
 

@@ -4,6 +4,7 @@ from collections.abc import Callable
 from dataclasses import replace
 
 from kneo_serv.engine.frames import flow_of
+from kneo_serv.engine.guards import GUARDRAIL_VIOLATION, asked_again, forgiven, taken_up
 from kneo_serv.engine.steps import MAX_ITERATIONS, TOOL_ERROR
 from kneo_serv.model.plan import FlowType, Plan
 from kneo_serv.model.run import CallPhase, Frame, StepPhase, StepState
@@ -28,7 +29,7 @@ def continued(plan: Plan, frame: Frame, *, failed: bool) -> Frame:
         if state.phase is StepPhase.FAILED:
             return _revived(state)
         if state.phase is StepPhase.ASKED and failed:
-            return replace(state, phase=StepPhase.READY, task=None)
+            return asked_again(state)
         return _interrupted(state)
 
     return replace(frame, live={key: change(state) for key, state in frame.live.items()})
@@ -43,6 +44,7 @@ def _change_all(frame: Frame, change: Callable[[StepState], StepState]) -> Frame
 
 
 def _interrupted(state: StepState) -> StepState:
+    state = taken_up(state)
     calls = tuple(
         replace(call, phase=CallPhase.READY, uncertain=True) if call.phase is CallPhase.RUNNING else call
         for call in state.calls
@@ -53,6 +55,7 @@ def _interrupted(state: StepState) -> StepState:
 
 
 def _revived(state: StepState) -> StepState:
+    state = taken_up(state, anew=True)
     fresh = replace(
         state,
         # A retry that is due at once: the next attempt begins under its own number.
@@ -64,6 +67,9 @@ def _revived(state: StepState) -> StepState:
         error_message=None,
         violation=False,
     )
+    done = forgiven(fresh) if state.error_type == GUARDRAIL_VIOLATION else None
+    if done is not None:
+        return done
     if state.error_type == MAX_ITERATIONS:
         return replace(fresh, messages=(), calls=(), turn=0)
     # A failed call that the model may hear of stays answered, unless it is what the step failed of.

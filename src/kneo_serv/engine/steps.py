@@ -5,12 +5,13 @@ from typing import assert_never
 
 from kneo_serv.engine.answers import answer_text
 from kneo_serv.engine.frames import AGENT_FLOW, flow_of, in_place_of, step_of, with_step, without_step
+from kneo_serv.engine.guards import reviewed
 from kneo_serv.engine.keys import fallback_key, nested_key
 from kneo_serv.engine.turns import conversation, doubtful_call, needs_tools
 from kneo_serv.model import event as ev
 from kneo_serv.model.message import Message, Role
 from kneo_serv.model.plan import ROOT, Flow, FlowType, OnReject, Plan, StepKind
-from kneo_serv.model.run import CallPhase, CallState, Frame, StepPhase, StepState, TaskState
+from kneo_serv.model.run import CallPhase, CallState, Frame, Screening, StepPhase, StepState, TaskState
 from kneo_serv.model.task import Decision
 
 MAX_ITERATIONS = "max_iterations"
@@ -97,10 +98,14 @@ def _asked(plan: Plan, frame: Frame, event: ev.HumanAsked) -> Frame:
         frame = _visited(plan, frame, event.step_id)
         state = StepState(event.key, event.step_id, event.step_id, StepKind.HUMAN, frame.text, event.index)
     task = TaskState(event.continuation_id, event.request.id, event.expires_at)
-    return with_step(frame, replace(state, phase=StepPhase.ASKED, task=task))
+    decided = state.task.decision if state.task is not None else None
+    return with_step(frame, replace(state, phase=StepPhase.ASKED, task=task, decided=decided))
 
 
 def _answered(plan: Plan, frame: Frame, state: StepState, event: ev.HumanAnswered) -> Frame:
+    judged = reviewed(state, event)
+    if judged is not None:
+        return with_step(frame, judged)
     task = state.task and replace(state.task, decision=event.decision)
     if state.kind is not StepKind.HUMAN:
         return with_step(frame, _reviewed(plan, replace(state, task=None), event))
@@ -117,7 +122,8 @@ def _answered(plan: Plan, frame: Frame, state: StepState, event: ev.HumanAnswere
             ),
         )
     text = answer_text(event.decision, state.input_text, content=event.content, selected_option=event.selected_option)
-    return with_step(frame, replace(state, phase=StepPhase.SETTLED, task=task, output_text=text))
+    settled = replace(state, phase=StepPhase.SETTLED, task=task, output_text=text, screening=Screening())
+    return with_step(frame, settled)
 
 
 def _reviewed(plan: Plan, state: StepState, event: ev.HumanAnswered) -> StepState:
@@ -226,7 +232,7 @@ def _turn(plan: Plan, frame: Frame, state: StepState, event: ev.ModelTurnComplet
     state = replace(state, turn=event.turn, messages=messages, usage=state.usage + event.usage)
     agent = plan.agents[ROOT if frame.flow == AGENT_FLOW else step_of(flow_of(plan, frame), state).ref]
     if not needs_tools(agent, event.tool_calls):
-        return replace(state, phase=StepPhase.SETTLED, output_text=event.text, calls=())
+        return replace(state, phase=StepPhase.SETTLED, output_text=event.text, calls=(), screening=Screening())
     calls = tuple(CallState(call, state.call_count + place) for place, call in enumerate(event.tool_calls, 1))
     return replace(state, phase=StepPhase.READY, uncertain=False, calls=calls, call_count=state.call_count + len(calls))
 

@@ -11,7 +11,7 @@ from typing import Any, ClassVar, get_args
 
 from kneo_serv.model.codec import CodecError, decode, encode
 from kneo_serv.model.ids import ContinuationId, PlanHash, RequestId, RunId, StepKey
-from kneo_serv.model.message import ToolCall, Usage
+from kneo_serv.model.message import Message, ToolCall, Usage
 from kneo_serv.model.plan import OnTimeout, StepKind
 from kneo_serv.model.task import Decision, HumanRequest
 
@@ -33,6 +33,22 @@ class Resolution(StrEnum):
     CONTINUE = "continue"
     FALLBACK = "fallback"
     FAIL = "fail"
+
+
+class GuardrailOutcome(StrEnum):
+    """What follows when a guardrail has looked at a text."""
+
+    PASSED = "passed"
+    WARNED = "warned"
+    """It goes on as it is, although it did not pass."""
+    REVISED = "revised"
+    """Another text goes on in its place."""
+    RETRY = "retry"
+    """The model is asked again."""
+    REVIEW = "review"
+    """A person is asked."""
+    BLOCKED = "blocked"
+    """The step fails."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -66,6 +82,8 @@ class LegStarted:
     worker: str
     fence: int
     reason: LegReason
+    history: Mapping[str, tuple[Message, ...]] = field(default_factory=dict)
+    """With the first leg of a run with a session: by agent's name, what it and its users said in earlier runs."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -146,6 +164,8 @@ class ModelTurnCompleted:
     usage: Usage = Usage()
     model_name: str | None = None
     raw: str | None = None
+    metadata: Mapping[str, Any] = field(default_factory=dict)
+    """Under `memory`: the agent's policy, and how many messages there were before and after it."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -202,8 +222,34 @@ class ToolPolicyDenied:
 
 
 @dataclass(frozen=True, slots=True)
+class StepReturned:
+    """The work of a step is done; its text has guardrails to pass before the step is finished."""
+
+    KIND: ClassVar[str] = "step_returned"
+    VERSION: ClassVar[int] = 1
+    key: StepKey
+    step_id: str
+    output_text: str
+
+
+@dataclass(frozen=True, slots=True)
+class GuardrailStarted:
+    """A function or an agent is looking at a text. `place` counts the guardrails of the text from 0."""
+
+    KIND: ClassVar[str] = "guardrail_started"
+    VERSION: ClassVar[int] = 1
+    key: StepKey
+    step_id: str
+    guardrail_id: str
+    stage: str
+    place: int = 0
+    call_id: str | None = None
+    """The tool call whose result is looked at."""
+
+
+@dataclass(frozen=True, slots=True)
 class GuardrailApplied:
-    """A guardrail looked at a text and something followed."""
+    """A guardrail looked at a text. One that needs no effect is told only where the text did not pass."""
 
     KIND: ClassVar[str] = "guardrail_applied"
     VERSION: ClassVar[int] = 1
@@ -215,6 +261,15 @@ class GuardrailApplied:
     passed: bool
     reason: str | None = None
     revised_text: str | None = None
+    outcome: GuardrailOutcome = GuardrailOutcome.PASSED
+    place: int = 0
+    call_id: str | None = None
+    assignee: str | None = None
+    """Who is to review the text, where somebody is named."""
+    usage: Usage = Usage()
+    """Of an agent that looked at it."""
+    metadata: Mapping[str, Any] = field(default_factory=dict)
+    """What a function had to say beside its verdict."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -414,6 +469,8 @@ type Event = (
     | ToolCallCompleted
     | ToolCallFailed
     | ToolPolicyDenied
+    | StepReturned
+    | GuardrailStarted
     | GuardrailApplied
     | EdgeTaken
     | HumanAsked

@@ -79,6 +79,26 @@ class CallPhase(StrEnum):
 
 
 @dataclass(frozen=True, slots=True)
+class Held:
+    """A guardrail holds a text back, and why. With `ask` a person decides what becomes of it, else the step fails."""
+
+    guardrail_id: str
+    reason: str
+    ask: bool = False
+    assignee: str | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Screening:
+    """How far one text has come through its guardrails: so many of them are behind it."""
+
+    cleared: int = 0
+    checking: bool = False
+    """The next one is looking at it right now."""
+    held: Held | None = None
+
+
+@dataclass(frozen=True, slots=True)
 class CallState:
     """One tool call of the last model turn; `number` counts the calls of the step from 1."""
 
@@ -89,6 +109,7 @@ class CallState:
     """The tool's answer, or the error as the model is told."""
     uncertain: bool = False
     """A crash came while it was in flight: nobody knows whether it happened."""
+    screening: Screening = Screening()
 
 
 @dataclass(frozen=True, slots=True)
@@ -136,6 +157,16 @@ class StepState:
     error_type: str | None = None
     error_message: str | None = None
     violation: bool = False
+    admission: Screening = Screening()
+    """Of the input, through the agent's guardrails of the stage input."""
+    prompt: str | None = None
+    """The input as these guardrails left it; None where they changed nothing."""
+    screening: Screening = Screening()
+    """Of the output, through the agent's guardrails of the stage output and the root agent's of the stage workflow."""
+    retried: Mapping[str, int] = field(default_factory=dict)
+    """By guardrail: how often the model was asked again because of it."""
+    decided: Decision | None = None
+    """What the step's own person decided, while another one is asked about the text."""
 
 
 @dataclass(frozen=True, slots=True)

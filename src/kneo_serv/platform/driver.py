@@ -13,6 +13,7 @@ from enum import StrEnum
 from kneo_serv.engine import (
     CallFunction,
     CallTool,
+    CheckGuardrail,
     Effect,
     JournalFault,
     RunAgentTurn,
@@ -31,13 +32,14 @@ from kneo_serv.platform.journal import RunJournal
 from kneo_serv.platform.options import PlatformOptions
 from kneo_serv.platform.outcome import Outcome, event_of, late
 from kneo_serv.platform.performer import Performer
+from kneo_serv.platform.sessions import History
 from kneo_serv.store.contract import Appended, Refusal, Refused
 
 log = logging.getLogger("kneo_serv.platform")
 
 _LATE_TRIES = 5
 
-_EFFECTS = (CallFunction, RunAgentTurn, CallTool)
+_EFFECTS = (CallFunction, RunAgentTurn, CallTool, CheckGuardrail)
 
 
 class DriveEnd(StrEnum):
@@ -77,8 +79,10 @@ class Driver:
         clock: Clock,
         ids: IdSource,
         options: PlatformOptions,
+        history: History | None = None,
     ) -> None:
         self._journal = journal
+        self._history = history or {}
         self._lease = lease
         self._reason = reason
         self._performer = performer
@@ -136,7 +140,7 @@ class Driver:
 
     async def _drive(self, outcomes: list[Outcome]) -> DriveEnd:
         """Leaves in `outcomes` what came of effects and was not journaled."""
-        leading: list[ev.Event] = [ev.LegStarted(self._lease.owner, self._lease.fence, self._reason)]
+        leading: list[ev.Event] = [self._leg_started()]
         while True:
             if self._lease.lost:
                 return DriveEnd.LOST
@@ -174,6 +178,11 @@ class Driver:
             if self._stopping and not self._tasks:
                 continue
             outcomes += await self._wait(draft)
+
+    def _leg_started(self) -> ev.LegStarted:
+        # What a session holds is journaled once: later legs of the run see it as it was.
+        history = {} if self._journal.run.legs else {name: tuple(said) for name, said in self._history.items()}
+        return ev.LegStarted(self._lease.owner, self._lease.fence, self._reason, history)
 
     def _next(self, leading: list[ev.Event], outcomes: list[Outcome]) -> tuple[Draft, list[Effect]]:
         now = self._clock.now()
@@ -213,7 +222,9 @@ class Driver:
             return False
         journal, fence = self._journal, self._lease.fence
         for effect in effects:
-            task = asyncio.create_task(self._performer.perform(journal.plan, journal.run.id, fence, effect))
+            task = asyncio.create_task(
+                self._performer.perform(journal.plan, journal.run.id, fence, effect, history=self._history)
+            )
             task.add_done_callback(lambda _: self._wakened.set())
             self._tasks.add(task)
         return True

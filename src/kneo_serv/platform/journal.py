@@ -111,7 +111,7 @@ class Journal:
         record = await self._store.get_run(run_id)
         if record is None:
             raise NotFoundError("run", run_id)
-        plan = await self._plan(record.plan_hash)
+        plan = await self.plan(record.plan_hash)
         snapshot = await self._store.snapshot(run_id)
         run = decode(Run, json.loads(snapshot.state)) if snapshot is not None else Run(run_id)
         size = len(snapshot.state) if snapshot is not None else 0
@@ -163,7 +163,8 @@ class Journal:
         """Where ids of audit events come from."""
         return self._ids
 
-    async def _plan(self, plan_hash: PlanHash) -> Plan:
+    async def plan(self, plan_hash: PlanHash) -> Plan:
+        """A stored plan. Raises StoreError when it is missing."""
         plan = self._plans.get(plan_hash)
         if plan is None:
             text = await self._store.get_plan(plan_hash)

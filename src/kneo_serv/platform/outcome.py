@@ -1,9 +1,10 @@
 """What came of an effect, and the event that it becomes."""
 
-from dataclasses import dataclass
-from typing import assert_never
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import Any, assert_never
 
-from kneo_serv.engine import Failure, failed_step, find
+from kneo_serv.engine import CheckGuardrail, Failure, Verdict, applied, failed_step, find, is_checking, returned
 from kneo_serv.model import event as ev
 from kneo_serv.model.ids import StepKey
 from kneo_serv.model.message import Turn
@@ -44,6 +45,8 @@ class Spoken:
     attempt: int
     number: int
     turn: Turn
+    metadata: Mapping[str, Any] = field(default_factory=dict)
+    """Of the event: what became of the conversation before it was sent."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -57,7 +60,25 @@ class ToolAnswered:
     event: ev.ToolCallCompleted | ev.ToolCallFailed | ev.ToolPolicyDenied
 
 
-type Outcome = Returned | Lost | Spoken | ToolAnswered
+@dataclass(frozen=True, slots=True)
+class Checked:
+    """A guardrail had its say."""
+
+    check: CheckGuardrail
+    verdict: Verdict
+
+    @property
+    def key(self) -> StepKey:
+        """Of the step."""
+        return self.check.key
+
+    @property
+    def attempt(self) -> int:
+        """Of the step."""
+        return self.check.attempt
+
+
+type Outcome = Returned | Lost | Spoken | ToolAnswered | Checked
 
 
 def event_of(plan: Plan, run: Run, outcome: Outcome, *, now: float) -> ev.Event:
@@ -66,16 +87,25 @@ def event_of(plan: Plan, run: Run, outcome: Outcome, *, now: float) -> ev.Event:
         return late(outcome)
     match outcome:
         case Returned(key, step_id, _, text):
-            state = find(run.frame, key)
-            return ev.StepCompleted(key, step_id, text, state.index if state is not None else None)
+            return returned(plan, run, key, step_id, text)
         case Lost(_, _, failure):
             return failed_step(plan, run, failure, now=now)
         case Spoken(key, step_id, _, number, turn):
             return ev.ModelTurnCompleted(
-                key, step_id, number, turn.text, turn.tool_calls, turn.usage, turn.model_name, turn.raw
+                key,
+                step_id,
+                number,
+                turn.text,
+                turn.tool_calls,
+                turn.usage,
+                turn.model_name,
+                turn.raw,
+                outcome.metadata,
             )
         case ToolAnswered():
             return outcome.event
+        case Checked(check, verdict):
+            return applied(run, check, verdict)
         case _:
             assert_never(outcome)
 
@@ -93,6 +123,8 @@ def late(outcome: Outcome) -> ev.LateOutcome:
             return ev.LateOutcome(key, step_id, ev.ModelTurnCompleted.KIND, turn.text)
         case ToolAnswered(key, step_id, _, _, event):
             return ev.LateOutcome(key, step_id, event.KIND)
+        case Checked(check):
+            return ev.LateOutcome(check.key, check.step.id, ev.GuardrailApplied.KIND)
         case _:
             assert_never(outcome)
 
@@ -103,6 +135,8 @@ def _is_awaited(run: Run, outcome: Outcome) -> bool:
     state = find(run.frame, outcome.key)
     if state is None or state.attempt != outcome.attempt:
         return False
+    if isinstance(outcome, Checked):
+        return is_checking(state, outcome.check)
     if isinstance(outcome, ToolAnswered):
         return any(call.call.id == outcome.call_id and call.phase is CallPhase.RUNNING for call in state.calls)
     return state.phase is StepPhase.RUNNING

@@ -2,17 +2,22 @@
 
 import asyncio
 from collections.abc import Awaitable, Callable
+from dataclasses import replace
 from typing import Any, Protocol, assert_never
 
-from kneo_serv.engine import CallFunction, CallTool, Effect, Failure, RunAgentTurn
+from kneo_serv.engine import CallFunction, CallTool, CheckGuardrail, Effect, Failure, RunAgentTurn
 from kneo_serv.errors import StepTimeoutError, ToolError, ToolPolicyViolation
 from kneo_serv.model import event as ev
 from kneo_serv.model.ids import RunId, StepKey
-from kneo_serv.model.message import Message, Role, Turn, TurnRequest
+from kneo_serv.model.message import Turn, TurnRequest
 from kneo_serv.model.plan import AgentPlan, Plan, Step
 from kneo_serv.observe import redact_error
+from kneo_serv.platform.aides import Aides, instructions
+from kneo_serv.platform.guarding import judge
+from kneo_serv.platform.memory import Asking, Conversation, Memories
 from kneo_serv.platform.options import PlatformOptions
-from kneo_serv.platform.outcome import Lost, Outcome, Returned, Spoken, ToolAnswered
+from kneo_serv.platform.outcome import Checked, Lost, Outcome, Returned, Spoken, ToolAnswered
+from kneo_serv.platform.sessions import History
 from kneo_serv.runtime import Runtime
 from kneo_serv.tools import CallContext, HandlerPool, Toolbox, ToolRegistry, call_scope, load_callable
 
@@ -36,16 +41,22 @@ class Performer:
         self._made: dict[tuple[str, str], Runtime] = {}
         self._functions: dict[str, Callable[..., Any]] = {}
         self._toolboxes: dict[str, Toolbox] = {}
+        self._aides = Aides(pool=pool, load=self._load, runtime=self._runtime)
+        self._memories = Memories(self._aides)
 
-    async def perform(self, plan: Plan, run_id: RunId, fence: int, effect: Effect) -> Outcome:
-        """Does it, and says what came of it."""
+    async def perform(
+        self, plan: Plan, run_id: RunId, fence: int, effect: Effect, *, history: History | None = None
+    ) -> Outcome:
+        """Does it, and says what came of it. `history` is what the run's session holds from earlier runs."""
         match effect:
             case CallFunction():
                 return await self._function(plan, run_id, fence, effect)
             case RunAgentTurn():
-                return await self._turn(plan, run_id, effect)
+                return await self._turn(plan, run_id, fence, effect, history or {})
             case CallTool():
                 return await self._tool(plan, run_id, fence, effect)
+            case CheckGuardrail():
+                return Checked(effect, await judge(self._aides, plan, run_id, fence, effect))
             case _:
                 assert_never(effect)
 
@@ -75,13 +86,16 @@ class Performer:
             return self._lost(effect.key, effect.step, effect.attempt, error)
         return Returned(effect.key, effect.step.id, effect.attempt, text)
 
-    async def _turn(self, plan: Plan, run_id: RunId, effect: RunAgentTurn) -> Outcome:
+    async def _turn(self, plan: Plan, run_id: RunId, fence: int, effect: RunAgentTurn, history: History) -> Outcome:
         agent = plan.agents[effect.agent]
+        said = Conversation(instructions(plan, agent), tuple(history.get(agent.name, ())), effect.messages)
+        asking = Asking(run_id, effect.key, effect.attempt, fence, effect.step.timeout_seconds)
         try:
             runtime = self._runtime(plan, effect.agent)
+            told = await self._memories.remember(plan, agent.memory, said, asking)
             request = TurnRequest(
                 agent.name,
-                (*_system(plan, agent), *effect.messages),
+                told.messages,
                 self._toolbox(plan).definitions(agent.tools),
                 f"{run_id}:{effect.key}:{effect.turn}",
             )
@@ -89,7 +103,8 @@ class Performer:
             _check_size(plan, turn.text)
         except Exception as error:  # noqa: BLE001 - whatever a provider raises is the step's failure
             return self._lost(effect.key, effect.step, effect.attempt, error)
-        return Spoken(effect.key, effect.step.id, effect.attempt, effect.turn, turn)
+        turn = replace(turn, usage=turn.usage + told.usage)
+        return Spoken(effect.key, effect.step.id, effect.attempt, effect.turn, turn, told.metadata or {})
 
     async def _tool(self, plan: Plan, run_id: RunId, fence: int, effect: CallTool) -> Outcome:
         agent = plan.agents[effect.agent]
@@ -151,12 +166,6 @@ class Performer:
         if toolbox is None:
             toolbox = self._toolboxes[plan.hash] = Toolbox(plan.tools, self._tools, pool=self._pool)
         return toolbox
-
-
-def _system(plan: Plan, agent: AgentPlan) -> tuple[Message, ...]:
-    texts = [agent.system_prompt or "", *(plan.skills.get(name, "") for name in agent.skills)]
-    text = "\n\n".join(part for part in texts if part)
-    return (Message(Role.SYSTEM, text),) if text else ()
 
 
 async def _in_time(answer: Awaitable[Turn], step: Step) -> Turn:

@@ -2,7 +2,7 @@
 
 from collections.abc import Sequence
 
-from kneo_serv.engine import Posture, find, withdrawn
+from kneo_serv.engine import Posture, find, under_review, withdrawn
 from kneo_serv.engine.frames import flow_of, frame_holding
 from kneo_serv.model import event as ev
 from kneo_serv.model.plan import Plan
@@ -22,7 +22,7 @@ def tasks_opened(plan: Plan, events: Sequence[ev.Recorded], runs: Sequence[Run])
         state = find(run.frame, event.key)
         frame = run.frame and frame_holding(run.frame, event.key)
         flow = flow_of(plan, frame) if frame is not None else None
-        text = state.input_text if state is not None else ""
+        text = under_review(state) if state is not None else ""
         clean = redact_text(text)
         opened.append(
             HumanTask(

@@ -14,6 +14,7 @@ from kneo_serv.platform.journal import Journal, RunJournal, private
 from kneo_serv.platform.leases import LeaseKeeper
 from kneo_serv.platform.options import PlatformOptions
 from kneo_serv.platform.performer import Performer
+from kneo_serv.platform.sessions import Sessions
 from kneo_serv.platform.watch import Watch
 from kneo_serv.store.contract import Appended, Claim, Store
 
@@ -46,6 +47,7 @@ class Workers:
         self._clock = clock
         self._ids = ids
         self._options = options
+        self._sessions = Sessions(store, journal)
         self._keeper = LeaseKeeper(store, owner=owner, seconds=options.lease_seconds, clock=clock)
         self._drivers: dict[RunId, Driver] = {}
         self._drives: set[asyncio.Task[None]] = set()
@@ -154,6 +156,7 @@ class Workers:
             clock=self._clock,
             ids=self._ids,
             options=self._options,
+            history=await self._sessions.history(opened),
         )
         if self._stopping:
             return DriveEnd.STOPPED

@@ -167,6 +167,8 @@ def every_kind() -> Journal:
         ev.ToolCallCompleted(*where, "c", "t", "out"),
         ev.ToolCallFailed(*where, "c", "t", "E", "m"),
         ev.ToolPolicyDenied(*where, "c", "t", "r"),
+        ev.StepReturned(*where, "out"),
+        ev.GuardrailStarted(*where, "g", "input"),
         ev.GuardrailApplied(*where, "g", "input", "block", passed=False),
         ev.EdgeTaken(StepKey("main"), "a", "b"),
         ev.HumanReminded(*where, task),

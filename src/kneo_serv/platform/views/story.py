@@ -155,6 +155,8 @@ class Story:
             case (
                 ev.ModelTurnStarted()
                 | ev.ToolCallStarted()
+                | ev.StepReturned()
+                | ev.GuardrailStarted()
                 | ev.GuardrailApplied()
                 | ev.HumanReminded()
                 | ev.HumanEscalated()

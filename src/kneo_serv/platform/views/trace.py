@@ -61,7 +61,9 @@ class Timeline:
             ) as event:
                 return [self._part(recorded, event, kind, note, story)]
             case (
-                ev.GuardrailApplied()
+                ev.StepReturned()
+                | ev.GuardrailStarted()
+                | ev.GuardrailApplied()
                 | ev.HumanAsked()
                 | ev.HumanAnswered()
                 | ev.HumanReminded()
@@ -209,7 +211,9 @@ class Timeline:
     def _aside(
         self,
         recorded: ev.Recorded,
-        event: ev.GuardrailApplied
+        event: ev.StepReturned
+        | ev.GuardrailStarted
+        | ev.GuardrailApplied
         | ev.HumanAsked
         | ev.HumanAnswered
         | ev.HumanReminded
@@ -223,10 +227,15 @@ class Timeline:
         fields: dict[str, Any] = _place(note, story) if note is not None else {"step_id": event.step_id}
         metadata: dict[str, Any] = {}
         match event:
+            case ev.StepReturned():
+                fields["output_preview"] = preview(event.output_text)
+            case ev.GuardrailStarted():
+                fields["guardrail_id"] = event.guardrail_id
+                metadata = {"stage": event.stage}
             case ev.GuardrailApplied():
                 fields["guardrail_id"] = event.guardrail_id
                 metadata = {"stage": event.stage, "action": event.action, "passed": event.passed}
-                metadata["reason"] = event.reason
+                metadata |= {"outcome": event.outcome.value, "reason": event.reason}
             case ev.HumanAsked():
                 text = note.input_text if note is not None else ""
                 fields["input_preview"] = preview(text)
@@ -254,7 +263,7 @@ class Timeline:
                     fields["error"] = event.error_type
             case ev.HumanReminded():
                 pass  # the continuation below is all there is
-        if not isinstance(event, ev.GuardrailApplied | ev.LateOutcome):
+        if not isinstance(event, ev.StepReturned | ev.GuardrailStarted | ev.GuardrailApplied | ev.LateOutcome):
             metadata["continuation_id"] = event.continuation_id
         return self._line(
             recorded,

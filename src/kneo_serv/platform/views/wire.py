@@ -28,6 +28,8 @@ WIRE: Mapping[type[ev.Event], Wire] = {
     ev.ToolCallCompleted: Wire("tool_call_completed"),
     ev.ToolCallFailed: Wire("tool_call_failed"),
     ev.ToolPolicyDenied: Wire("tool_policy_denied"),
+    ev.StepReturned: Wire("step_returned"),
+    ev.GuardrailStarted: Wire("guardrail_started"),
     ev.GuardrailApplied: Wire("guardrail_applied"),
     ev.EdgeTaken: Wire("edge_taken"),
     ev.HumanAsked: Wire("human_intervention_requested", "human_pause"),
