@@ -39,7 +39,7 @@ class _Chart:
 
     @property
     def first(self) -> _Box:
-        return self.boxes.get(str(self.view.get("start"))) or next(iter(self.boxes.values()))
+        return self.boxes.get(self.view.get("start") or "") or next(iter(self.boxes.values()))
 
     @property
     def rules(self) -> list[str]:
@@ -90,17 +90,18 @@ def _chart(view: Mapping[str, Any], numbers: Iterator[int] | None = None) -> _Ch
     for node in view.get("nodes") or ():
         ident = f"n{next(numbers)}"
         inner = node.get("workflow")
-        boxes[str(node["id"])] = _Box(ident, node, _chart(inner, numbers) if inner else None)
+        boxes[node["id"]] = _Box(ident, node, _chart(inner, numbers) if inner else None)
     return _Chart(view, boxes)
 
 
 def _arrows(chart: _Chart) -> Iterator[_Arrow]:
     for edge in chart.view.get("edges") or ():
-        source, target = chart.boxes.get(str(edge["source"])), chart.boxes.get(str(edge["target"]))
+        source, target = chart.boxes.get(edge["source"]), chart.boxes.get(edge["target"])
         if source is not None and target is not None:
             yield _Arrow(source, target, _edge_label(edge), dashed=bool(edge.get("conditional")) and not _said(edge))
     for box in chart.boxes.values():
-        stand_in = chart.boxes.get(str(box.node.get("fallback_node")))
+        fallback = box.node.get("fallback_node")
+        stand_in = chart.boxes.get(fallback) if fallback is not None else None
         if stand_in is not None:
             yield _Arrow(box, stand_in, "on error", dashed=True)
 
