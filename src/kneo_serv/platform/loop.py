@@ -1,6 +1,7 @@
 """A loop on a thread of its own, and the hop to it from everywhere else."""
 
 import asyncio
+import concurrent.futures
 import contextlib
 import threading
 from collections.abc import Coroutine
@@ -37,6 +38,10 @@ class LoopThread:
         future = asyncio.run_coroutine_threadsafe(coroutine, self._loop)
         try:
             return future.result(timeout)
+        except concurrent.futures.CancelledError:
+            if not self._closed:
+                raise
+            raise PlatformClosedError("The platform was shut down while this call was at work.") from None
         except KeyboardInterrupt:
             future.cancel()
             raise

@@ -3,7 +3,7 @@
 import asyncio
 import contextlib
 import logging
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field, replace
 from typing import Any
 
@@ -118,6 +118,9 @@ class Platform:
         kinds = tuple(TimerKind) if self.options.timekeeper else (TimerKind.RETRY,)
         self._timekeeper = Timekeeper(store, fire=self.fire, kinds=kinds)
         self._journal.on_append(self._appended)
+        self._users = 0
+        self._unused = asyncio.Event()
+        self._unused.set()
 
     # --- life -------------------------------------------------------------------------------------------------------
 
@@ -139,6 +142,10 @@ class Platform:
         self._watch.look_all()
         # The workers have every leg left when the time is over, those of the dispatcher too.
         drained, _ = await asyncio.gather(self._workers.drain(timeout), self._dispatcher.stop(timeout + _LEAVING))
+        # Callers that were waiting are set free, and have their answers before the store goes.
+        with contextlib.suppress(TimeoutError):
+            async with asyncio.timeout(self.options.grace_seconds):
+                await self._unused.wait()
         await self._watch.close()
         await self._performer.close()
         self._pool.close()
@@ -146,6 +153,18 @@ class Platform:
             await self._files.settle()
         await self.store.close()
         return drained
+
+    @contextlib.contextmanager
+    def in_use(self) -> Iterator[None]:
+        """Has `close` wait a moment for a caller inside."""
+        self._users += 1
+        self._unused.clear()
+        try:
+            yield
+        finally:
+            self._users -= 1
+            if not self._users:
+                self._unused.set()
 
     @property
     def abandoned_calls(self) -> int:

@@ -48,10 +48,17 @@ class Calling:
             if self._closed:
                 raise PlatformClosedError("The platform was shut down; make a new PlatformManager.")
             if self._loop is None or self._platform is None:
-                self._loop = LoopThread()
-                self._platform = self._loop.call(self._open())
+                self._loop, self._platform = self._start()
             loop, platform = self._loop, self._platform
-        return loop.call(use(platform))
+        return loop.call(_using(platform, use))
+
+    def _start(self) -> tuple[LoopThread, Platform]:
+        loop = LoopThread()
+        try:
+            return loop, loop.call(self._open())
+        except BaseException:
+            loop.close()
+            raise
 
     async def _open(self) -> Platform:
         platform = Platform(
@@ -76,6 +83,11 @@ class Calling:
         finally:
             stop()
         return await platform.result(run_id)
+
+
+async def _using[T](platform: Platform, use: Callable[[Platform], Coroutine[Any, Any, T]]) -> T:
+    with platform.in_use():
+        return await use(platform)
 
 
 def _tools(compiler: SpecCompiler) -> ToolRegistry:
