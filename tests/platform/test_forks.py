@@ -163,6 +163,7 @@ def test_views_and_audit_tell_where_a_fork_comes_from(world: World) -> None:
     assert world.manager.run_view(child.run_id)["visited_steps"] == ["a", "again"]
     trace = world.manager.get_trace(child.run_id)
     (line,) = [line for line in trace if line["type"] == "workflow_forked"]
+    assert "workflow_resumed" not in [line["type"] for line in trace]
     assert line["metadata"]["parent_run_id"] == parent.run_id
     assert (line["metadata"]["at_sequence"], line["metadata"]["changed"]) == (2, ["input"])
     assert [event["input_preview"] for event in trace if event["type"] == "step_started"] == ["x", "y"]

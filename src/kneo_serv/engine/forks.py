@@ -32,7 +32,6 @@ def forked(plan: Plan, run: Run, event: RunForked) -> Run:
         output_text=None,
         frame=frame,
         fence=0,
-        legs=0,
         deadline_at=event.deadline_at,
         started_at=None,
         usage=Usage(),
@@ -92,7 +91,10 @@ def _with_text(frame: Frame, key: StepKey, text: str) -> Frame:
 
 
 def _begun_again(before: Frame, after: Frame) -> Frame:
-    """Without the doubt that an interruption leaves: no crash came, and whoever forks a run agreed to repetitions."""
+    """Without the doubt that an interruption leaves: no crash came, and whoever forks a run agreed to repetitions.
+
+    And the steps of a graph count on, so that a fork where nothing is changed ends as its parent does.
+    """
     live = {}
     for key, state in after.live.items():
         was = before.live[key]
@@ -102,4 +104,4 @@ def _begun_again(before: Frame, after: Frame) -> Frame:
         )
         inner = state.frame and was.frame and _begun_again(was.frame, state.frame)
         live[key] = replace(state, uncertain=state.uncertain and was.uncertain, calls=calls, frame=inner)
-    return replace(after, live=live)
+    return replace(after, live=live, index=before.index)

@@ -191,6 +191,8 @@ class Workers:
                     return ev.LegReason.RESUME
                 case ev.RunContinued():
                     return ev.LegReason.CONTINUE
+                case ev.RunForked():
+                    return ev.LegReason.START
                 case _:
                     continue
         return ev.LegReason.TIMER
