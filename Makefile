@@ -20,7 +20,7 @@ demo:  ## run a workflow, approve it, and watch it finish; then pay some invoice
 	@KNEO_BIN="$(CURDIR)/$(BIN)" scripts/demo.sh
 
 test: venv  ## run the whole suite against our own wheel, with branch coverage
-	$(BIN)/python -P -m pytest --cov --cov-config=pyproject.toml --cov-report=term $(ARGS)
+	$(BIN)/python -P -m pytest -n auto --dist worksteal --cov --cov-config=pyproject.toml --cov-report=term $(ARGS)
 
 check: venv  ## format, style, types, import floors, dependencies
 	$(BIN)/ruff format --check

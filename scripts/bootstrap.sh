@@ -14,7 +14,7 @@ set -eu
 mode=${1:-dev}
 case $mode in
     run | find) extras="" ;;
-    dev) extras="[dev,deploy]" ;;
+    dev) extras="[dev,deploy,cel]" ;;
     *) echo "bootstrap: unknown mode '$mode'; use run, dev or find" >&2; exit 2 ;;
 esac
 
