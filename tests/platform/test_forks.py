@@ -369,6 +369,21 @@ def test_a_nested_pause_is_forked_in_its_place(world: World) -> None:
     assert (early.status, world.task(early.run_id).input_text) == ("paused", "z")
 
 
+def test_a_text_that_a_guardrail_holds_is_shown_to_a_person_again(world: World) -> None:
+    guards = {"output": [{"id": "g", "type": "keyword", "action": "human_review", "config": {"keywords": ["tea"]}}]}
+    flow = {"type": "sequential", "steps": [step("root", "agent"), step("fragile")]}
+    parent = world.run(flow=flow, agent={"guardrails": guards}, text="tea")
+    assert parent.status == "paused"
+    child = world.manager.fork_run(parent.run_id)
+    assert (child.status, world.task(child.run_id).input_text) == ("paused", world.task(parent.run_id).input_text)
+    answered = world.manager.fork_run(parent.run_id, answer=HumanResponse("", "edited", "milk"))
+    assert answered.output_text == "milk."
+    other = world.manager.fork_run(parent.run_id, input_text="water")
+    assert (other.status, other.output_text) == ("completed", "water.")
+    still = world.manager.fork_run(parent.run_id, input_text="more tea")
+    assert still.status == "paused"
+
+
 def test_a_graph_goes_on_from_its_node_and_sees_the_new_text(world: World) -> None:
     flow = {
         "type": "graph",

@@ -10,7 +10,7 @@ from kneo_serv.model.event import RunForked
 from kneo_serv.model.ids import StepKey
 from kneo_serv.model.message import Usage
 from kneo_serv.model.plan import FlowType, Plan
-from kneo_serv.model.run import Frame, Run, RunStatus, StepPhase, StepState
+from kneo_serv.model.run import Frame, Run, RunStatus, Screening, StepPhase, StepState
 
 
 def forked(plan: Plan, run: Run, event: RunForked) -> Run:
@@ -83,10 +83,24 @@ def _with_text(frame: Frame, key: StepKey, text: str) -> Frame:
     if state is None or state.frame is not None:
         return in_frame(frame, key, lambda inner: replace(inner, text=text))
     if state.phase is StepPhase.SETTLED:
-        changed = replace(state, output_text=text)
+        changed = replace(state, output_text=text, screening=Screening())
     else:
-        # A conversation about the old text says nothing about the new one.
-        changed = replace(state, input_text=text, messages=(), calls=(), turn=0)
+        # Nothing that came of the old text, such as a conversation, says anything about the new one.
+        changed = StepState(
+            key=state.key,
+            step_id=state.step_id,
+            executes=state.executes,
+            kind=state.kind,
+            input_text=text,
+            index=state.index,
+            phase=state.phase,
+            attempt=state.attempt,
+            failures=state.failures,
+            retry_at=state.retry_at,
+            call_count=state.call_count,
+            usage=state.usage,
+            uncertain=state.uncertain,
+        )
     return in_frame(frame, frame_of(key), lambda inner: with_step(inner, changed))
 
 
