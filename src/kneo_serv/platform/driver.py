@@ -38,6 +38,8 @@ from kneo_serv.store.contract import Appended, Refusal, Refused
 log = logging.getLogger("kneo_serv.platform")
 
 _LATE_TRIES = 5
+_MARGIN_SECONDS = 0.5
+"""Beyond the grace: attempts use up the grace themselves, and then end."""
 
 _EFFECTS = (CallFunction, RunAgentTurn, CallTool, CheckGuardrail)
 
@@ -251,7 +253,7 @@ class Driver:
             return []
         for task in self._tasks:
             task.cancel()
-        done, hanging = await asyncio.wait(self._tasks, timeout=self._options.grace_seconds)
+        done, hanging = await asyncio.wait(self._tasks, timeout=self._options.grace_seconds + _MARGIN_SECONDS)
         if hanging:
             log.warning("%d calls of run %s did not end when cancelled", len(hanging), self._journal.run.id)
         self._tasks.clear()

@@ -1,7 +1,7 @@
 """Doing what the engine decided: functions, model turns and tool calls. Errors become outcomes here."""
 
 import asyncio
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Coroutine
 from dataclasses import replace
 from typing import Any, Protocol, assert_never
 
@@ -20,6 +20,7 @@ from kneo_serv.platform.outcome import Checked, Lost, Outcome, Returned, Spoken,
 from kneo_serv.platform.sessions import History
 from kneo_serv.runtime import Runtime
 from kneo_serv.tools import CallContext, HandlerPool, Toolbox, ToolRegistry, call_scope, load_callable
+from kneo_serv.tools.pool import is_async
 
 
 class Runtimes(Protocol):
@@ -77,14 +78,36 @@ class Performer:
             fence=fence,
         )
         try:
-            function = self._load(plan.functions[name].implementation)
+            function = await self._imported(plan.functions[name].implementation, effect.step)
             with call_scope(context):
-                value = await self._pool.run(function, effect.text, timeout=effect.step.timeout_seconds, name=name)
+                call = self._pool.run(function, effect.text, timeout=effect.step.timeout_seconds, name=name)
+                value = await (call if is_async(function) else self._patiently(call))
             text = value if isinstance(value, str) else str(value)
             _check_size(plan, text)
         except Exception as error:  # noqa: BLE001 - whatever user code raises is the step's failure
             return self._lost(effect.key, effect.step, effect.attempt, error)
         return Returned(effect.key, effect.step.id, effect.attempt, text)
+
+    async def _patiently(self, call: Coroutine[Any, Any, Any]) -> Any:
+        """What a function in a thread gives back. No cancel stops it: it gets the grace to come to its end itself."""
+        inner = asyncio.ensure_future(call)
+        try:
+            return await asyncio.shield(inner)
+        except asyncio.CancelledError:
+            await asyncio.wait({inner}, timeout=self._options.grace_seconds)
+            if inner.done() and not inner.cancelled():
+                return inner.result()
+            inner.cancel()
+            await asyncio.gather(inner, return_exceptions=True)
+            raise
+
+    async def _imported(self, implementation: str, step: Step) -> Callable[..., Any]:
+        """The function, imported in a thread, since what a module does at import may take its time."""
+        if implementation not in self._functions:
+            self._functions[implementation] = await self._pool.run(
+                load_callable, implementation, timeout=step.timeout_seconds, name=f"Importing {implementation!r}"
+            )
+        return self._functions[implementation]
 
     async def _turn(self, plan: Plan, run_id: RunId, fence: int, effect: RunAgentTurn, history: History) -> Outcome:
         agent = plan.agents[effect.agent]
