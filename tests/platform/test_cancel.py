@@ -4,27 +4,49 @@ from pathlib import Path
 import pytest
 
 from kneo_serv.errors import NotFoundError
+from kneo_serv.model import event as ev
 from kneo_serv.model.ids import RunId
 from kneo_serv.model.task import HumanResponse
+from kneo_serv.platform.platform import Platform
 from tests.platform.functions import GATES, calls
-from tests.platform.worlds import PATIENCE, audit, begun, kinds, opened, person, plan, run, step, task_of
+from tests.platform.worlds import PATIENCE, audit, begun, kinds, opened, person, plan, run, step, task_of, until
 
 
-def test_nothing_begins_after_a_cancel_and_the_abandoned_function_counts_for_nothing(tmp_path: Path) -> None:
+def test_nothing_begins_after_a_cancel_and_the_late_word_of_a_function_is_noted(tmp_path: Path) -> None:
     async def story() -> None:
-        async with opened(tmp_path) as platform:
+        async with opened(tmp_path, grace_seconds=5.0) as platform:
             run_id = await begun(platform, plan(step("gated"), step("exclaim")), "cancel me")
             record = await platform.cancel(run_id, actor="mia")
             assert (record.status, record.error_type, record.lease_owner) == ("cancelled", "cancelled", None)
             GATES["cancel me"].passable.set()
-            assert await asyncio.to_thread(GATES["cancel me"].left.wait, 5)
         async with opened(tmp_path) as platform:
             record = await platform.record(run_id)
             assert (record.status, record.output_text) == ("cancelled", None)
             assert calls("exclaim", run_id) == 0
-            assert (await kinds(platform, run_id)).count("step_completed") == 0
+            assert (await kinds(platform, run_id))[-2:] == ["run_cancelled", "late_outcome"]
+            last = (await platform.events(run_id))[-1].event
+            assert isinstance(last, ev.LateOutcome)
+            assert (last.outcome, last.output_text) == ("step_completed", "cancel me passed")
 
     asyncio.run(story())
+
+
+def test_a_function_that_outlives_the_grace_is_abandoned_and_counted(tmp_path: Path) -> None:
+    async def story() -> None:
+        async with opened(tmp_path, grace_seconds=0.01) as platform:
+            run_id = await begun(platform, plan(step("gated"), step("exclaim")), "outlive")
+            await platform.cancel(run_id)
+            await until(lambda: _abandoned(platform, 1))
+            GATES["outlive"].passable.set()
+            await until(lambda: _abandoned(platform, 0))
+            assert (await kinds(platform, run_id))[-1] == "run_cancelled"
+            assert calls("exclaim", run_id) == 0
+
+    asyncio.run(story())
+
+
+async def _abandoned(platform: Platform, number: int) -> bool:
+    return platform.abandoned_calls == number
 
 
 def test_an_async_step_is_cancelled_with_its_run(tmp_path: Path) -> None:
