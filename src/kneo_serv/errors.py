@@ -143,6 +143,19 @@ class QueueFullError(KneoError, RuntimeError):
         self.limit = limit
 
 
+class SessionBusyError(KneoError, RuntimeError):
+    """The session has a run at work, and the platform takes in one at a time; nothing was stored."""
+
+    code = "session_busy"
+
+    def __init__(self, session_id: str) -> None:
+        super().__init__(
+            f"Session {session_id} has a run at work. Wait until it rests, or let runs of a session queue "
+            "(KNEO_SERV_SESSION_CONCURRENCY=queue)."
+        )
+        self.session_id = session_id
+
+
 class StoreError(KneoError, RuntimeError):
     """The database could not do it."""
 

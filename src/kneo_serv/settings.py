@@ -239,6 +239,12 @@ class Settings:
         WholeNumber(1, 10**15),
         "Tokens that one run may use; `model.token_budget` of the spec wins. Unset means no limit.",
     )
+    session_concurrency: str = _setting(
+        "KNEO_SERV_SESSION_CONCURRENCY",
+        "queue",
+        Choice(("queue", "reject", "interleave")),
+        "What becomes of a run whose session has another one at work: it waits, is refused, or runs beside it.",
+    )
     trace_max_events: int = _setting(
         "KNEO_SERV_TRACE_MAX_EVENTS", 10_000, WholeNumber(0, 10**9), "Events that a trace shows at most; 0 means all."
     )
@@ -275,6 +281,7 @@ class Settings:
 
     def platform_options(self) -> "PlatformOptions":
         """The part of the settings that the platform works by."""
+        from kneo_serv.model.run import SessionConcurrency
         from kneo_serv.platform.options import PlatformOptions
 
         return PlatformOptions(
@@ -288,6 +295,8 @@ class Settings:
             timekeeper=self.timekeeper,
             retry_on_timeout=self.workflow_retry_on_timeout,
             trace_max_events=self.trace_max_events,
+            session_concurrency=SessionConcurrency(self.session_concurrency),
+            token_budget=self.token_budget,
         )
 
 

@@ -85,7 +85,8 @@ def test_each_migration_is_logged_once(tmp_path: Path, caplog: pytest.LogCapture
         use(SQLiteStore(tmp_path / "runs.sqlite"), nothing)
         use(SQLiteStore(tmp_path / "runs.sqlite"), nothing)
     assert [record.message for record in caplog.records] == [
-        f"Applied migration 1 (journal) to {tmp_path / 'runs.sqlite'}"
+        f"Applied migration {number} ({name}) to {tmp_path / 'runs.sqlite'}"
+        for number, name in ((1, "journal"), (2, "sessions"))
     ]
 
 

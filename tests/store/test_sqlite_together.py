@@ -151,7 +151,7 @@ def test_a_cancelled_caller_leaves_the_others_alone(tmp_path: Path) -> None:
         for call in calls[::2]:
             call.cancel()
         results = await asyncio.gather(*calls, return_exceptions=True)
-        assert results[1::2] == [None] * 20
+        assert results[1::2] == [False] * 20
         assert all(isinstance(result, asyncio.CancelledError) for result in results[::2])
         for number in range(1, 40, 2):
             assert await store.append(append(str(number), 1)) == Appended(2)
@@ -167,7 +167,7 @@ def test_what_was_accepted_is_written_before_closing(tmp_path: Path) -> None:
         calls = [asyncio.create_task(store.create(new_run(str(number)))) for number in range(50)]
         await asyncio.sleep(0)
         await store.close()
-        assert await asyncio.gather(*calls) == [None] * 50
+        assert await asyncio.gather(*calls) == [False] * 50
         with pytest.raises(StoreError, match="closed"):
             await store.create(new_run("late"))
 

@@ -67,6 +67,7 @@ def _excess(plan: Plan, run: Run) -> Fail | None:
     if run.seq >= plan.limits.max_events:
         return Fail("limit_exceeded", f"The run has reached its limit of {plan.limits.max_events} events.")
     used, budget = run.usage.total_tokens, plan.limits.token_budget
+    budget = run.token_budget if budget is None else budget
     if budget is not None and used > budget:
         return Fail("token_budget_exceeded", f"The run used {used} tokens; its budget is {budget}.")
     return None

@@ -46,6 +46,7 @@ def _apply(plan: Plan, run: Run, event: ev.Event, at: float) -> Run:
                 deadline_at=event.deadline_at,
                 timeout_seconds=event.timeout_seconds,
                 engine_version=event.engine_version,
+                token_budget=event.token_budget,
                 frame=Frame(ROOT if event.target == "workflow" else AGENT_FLOW, ROOT_KEY, event.input_text),
             )
         case ev.LegStarted():

@@ -71,6 +71,8 @@ class RunCreated:
     parent_run_id: str | None = None
     engine_version: int = 1
     metadata: Mapping[str, Any] = field(default_factory=dict)
+    token_budget: int | None = None
+    """Of the platform, for a plan that has none of its own."""
 
 
 @dataclass(frozen=True, slots=True)

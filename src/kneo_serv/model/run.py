@@ -49,6 +49,17 @@ class Phase(StrEnum):
     ENDED = "ended"
 
 
+class SessionConcurrency(StrEnum):
+    """What becomes of a run whose session has an earlier one that is at work (people are not waited for)."""
+
+    QUEUE = "queue"
+    """It begins when the earlier ones rest on people or have ended."""
+    REJECT = "reject"
+    """It is not taken in."""
+    INTERLEAVE = "interleave"
+    """It begins all the same."""
+
+
 class StepPhase(StrEnum):
     """Where one step instance stands."""
 
@@ -232,6 +243,8 @@ class Run:
     failed_step: str | None = None
     violation: bool = False
     engine_version: int = 1
+    token_budget: int | None = None
+    """Of the platform, for a plan that has none of its own."""
 
 
 @dataclass(frozen=True, slots=True)

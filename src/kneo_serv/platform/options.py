@@ -2,6 +2,8 @@
 
 from dataclasses import dataclass
 
+from kneo_serv.model.run import SessionConcurrency
+
 
 @dataclass(frozen=True, slots=True)
 class PlatformOptions:
@@ -37,3 +39,7 @@ class PlatformOptions:
     """A retry that is due within this time is waited for under the lease."""
     grace_seconds: float = 2.0
     """How long a cancelled attempt may take to come to its end."""
+    session_concurrency: SessionConcurrency = SessionConcurrency.QUEUE
+    """What becomes of a run whose session has another one at work."""
+    token_budget: int | None = None
+    """Tokens that one run may use where its plan says nothing."""

@@ -179,15 +179,16 @@ class Platform:
     # --- runs -------------------------------------------------------------------------------------------------------
 
     async def start(self, submission: Submission, *, hold: bool = False) -> RunRecord:
-        """Takes a run in: durable when it returns. With `hold` it is leased to this process at once.
+        """Takes a run in: durable when it returns. With `hold` it is leased to this process at once, or in its turn.
 
         Raises:
             QueueFullError: no more runs are taken in; nothing was stored.
+            SessionBusyError: its session has a run at work and takes in no other; nothing was stored.
         """
         await self._admit()
         now = await self.store.now()
         run_id = self._ids.run(now)
-        created = _created(submission, now)
+        created = _created(submission, now, self.options.token_budget)
         opened = self._journal.begin(submission.plan, run_id, created, now)
         record = _record(submission, created, run_id, now)
         metadata = {
@@ -202,7 +203,7 @@ class Platform:
         timers = (
             (Timer(run_id, TimerKind.RUN_DEADLINE, "", created.deadline_at),) if created.deadline_at is not None else ()
         )
-        await self.store.create(
+        leased = await self.store.create(
             NewRun(
                 replace(record, lease_owner=self._owner) if hold else record,
                 plan_text(submission.plan),
@@ -210,9 +211,10 @@ class Platform:
                 timers,
                 (audit_event(self._ids, "run.created", now, run_id, None, submission.actor, metadata),),
                 self.options.lease_seconds,
+                self.options.session_concurrency,
             )
         )
-        if hold:
+        if leased:
             self._workers.execute(Claim(run_id, 1), opened)
         else:
             self._dispatcher.submit()
@@ -264,6 +266,8 @@ class Platform:
                         self._workers.execute(claim)
                 # Another process may hold the lease and die: so one looks again from time to time.
                 pause = 1.0 if not self._workers.drives(run_id) else self.options.lease_seconds
+                if record.session_id is not None and record.started_at is None:
+                    pause = min(pause, self.options.watch_seconds)
                 with contextlib.suppress(TimeoutError):
                     async with asyncio.timeout(pause if left is None else min(pause, left)):
                         await turn.wait()
@@ -452,7 +456,7 @@ class Platform:
             self._files.appended(append)
 
 
-def _created(submission: Submission, now: float) -> ev.RunCreated:
+def _created(submission: Submission, now: float, token_budget: int | None) -> ev.RunCreated:
     flow = submission.plan.root_flow if submission.target == "workflow" else None
     timeout = submission.timeout_seconds
     return ev.RunCreated(
@@ -468,6 +472,8 @@ def _created(submission: Submission, now: float) -> ev.RunCreated:
         tags=submission.tags,
         environment=submission.environment,
         metadata=submission.metadata,
+        # A plan that names its own budget means that one.
+        token_budget=None if submission.plan.limits.token_budget is not None else token_budget,
     )
 
 

@@ -8,6 +8,7 @@ from kneo_serv.errors import StoreError
 from kneo_serv.model import event as ev
 from kneo_serv.model.clock import Clock
 from kneo_serv.model.ids import Owner, RunId
+from kneo_serv.model.run import SessionConcurrency
 from kneo_serv.platform.chance import RandomIds
 from kneo_serv.platform.driver import DriveEnd, Driver, Lease
 from kneo_serv.platform.journal import Journal, RunJournal, private
@@ -108,7 +109,10 @@ class Workers:
             return ()
         asked_at = self._clock.monotonic()
         seconds = self._options.lease_seconds
-        claims = await self._store.claim(self._owner, lease_seconds=seconds, limit=limit, run_id=run_id)
+        in_turn = self._options.session_concurrency is not SessionConcurrency.INTERLEAVE
+        claims = await self._store.claim(
+            self._owner, lease_seconds=seconds, limit=limit, run_id=run_id, in_turn=in_turn
+        )
         self._asked.update((claim.run_id, asked_at) for claim in claims)
         return claims
 

@@ -13,7 +13,7 @@ from typing import Any, Protocol
 from kneo_serv.model.audit import AuditEvent
 from kneo_serv.model.ids import ContinuationId, Owner, PlanHash, RunId
 from kneo_serv.model.page import AuditFilter, Page, RunFilter
-from kneo_serv.model.run import Phase, RunRecord, RunStatus
+from kneo_serv.model.run import Phase, RunRecord, RunStatus, SessionConcurrency
 from kneo_serv.model.task import Decision, HumanTask, TaskStatus
 
 
@@ -98,7 +98,8 @@ class NewRun:
     """A run to be created, in one transaction with its plan, first events, timers and audit.
 
     `record` gives all columns; with `record.lease_owner` set the run is born leased to that owner with fence 1 for
-    `lease_seconds`, else runnable with fence 0.
+    `lease_seconds`, else runnable with fence 0. Where its session is at work, `sessions` says what becomes of it:
+    queued it is not born leased but waits its turn, rejected it is not made at all.
     """
 
     record: RunRecord
@@ -108,6 +109,7 @@ class NewRun:
     timers: tuple[Timer, ...] = ()
     audit: tuple[AuditEvent, ...] = ()
     lease_seconds: float = 30.0
+    sessions: SessionConcurrency = SessionConcurrency.INTERLEAVE
 
 
 @dataclass(frozen=True, slots=True)
@@ -269,8 +271,13 @@ class Store(Protocol):
         """The database's clock, in seconds since the epoch."""
         ...
 
-    async def create(self, new: NewRun) -> None:
-        """Makes a run. Raises StoreError when its id is taken."""
+    async def create(self, new: NewRun) -> bool:
+        """Makes a run; whether it was born leased.
+
+        Raises:
+            StoreError: its id is taken.
+            SessionBusyError: `sessions` is reject, and its session has a run at work.
+        """
         ...
 
     async def append(self, append: Append) -> Appended | Refused:
@@ -278,12 +285,21 @@ class Store(Protocol):
         ...
 
     async def claim(
-        self, owner: Owner, *, lease_seconds: float, limit: int = 1, run_id: RunId | None = None
+        self,
+        owner: Owner,
+        *,
+        lease_seconds: float,
+        limit: int = 1,
+        run_id: RunId | None = None,
+        in_turn: bool = False,
     ) -> Sequence[Claim]:
         """Leases of up to `limit` runs (or of this one) that are runnable and leased to nobody, or whose lease ran out.
 
         Oldest first by creation. Increments the fence. On an embedded database a lease of a local process that is
         dead ends at once; a run that `owner` itself holds is never given to it again.
+
+        With `in_turn`, a run that has not begun (`started_at`) is passed over while an earlier run of its session (by
+        creation) is runnable, leased or waits for a timer. A run that has begun never waits for another one.
         """
         ...
 

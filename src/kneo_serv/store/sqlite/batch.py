@@ -6,11 +6,11 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
-from kneo_serv.errors import StoreError
-from kneo_serv.model.run import Phase, RunStatus
+from kneo_serv.errors import SessionBusyError, StoreError
+from kneo_serv.model.run import Phase, RunStatus, SessionConcurrency
 from kneo_serv.store.contract import Append, Appended, Refusal, Refused
 from kneo_serv.store.sqlite.jsontext import array, dumps, loads
-from kneo_serv.store.sqlite.leases import claim_named
+from kneo_serv.store.sqlite.leases import AT_WORK, claim_named
 from kneo_serv.store.sqlite.requests import Addition, Creation, NamedClaim, Work
 
 _RUN_COLUMNS = (
@@ -39,6 +39,10 @@ _KNOWN = (
     "SELECT json_array("
     "(SELECT json_group_array(runs.id) FROM json_each(?) AS wanted CROSS JOIN runs ON runs.id = wanted.value),"
     " (SELECT json_group_array(hash) FROM json_each(?) AS wanted CROSS JOIN plans ON hash = wanted.value))"
+)
+_BUSY = (
+    "SELECT json_group_array(wanted.value) FROM json_each(?) AS wanted WHERE EXISTS ("
+    f"SELECT 1 FROM runs WHERE session_id = wanted.value AND {AT_WORK})"
 )
 _HEADS = (
     "SELECT json_group_array(json_array(runs.id, seq, status, fence, lease_owner,"
@@ -196,20 +200,35 @@ def _create(
     hashes = dumps(list({request.plan_hash for _, request in creations})).decode()
     (text,) = connection.execute(_KNOWN, (ids, hashes)).fetchone()
     taken, plans = map(set, loads(text))
+    busy = _busy_sessions(connection, [request for _, request in creations])
     for place, request in creations:
         if request.run_id in taken:
             results[place] = StoreError(f"There is a run {request.run_id} already. Make a new id for a new run.")
             continue
+        waits = request.session_id in busy
+        if waits and request.sessions is SessionConcurrency.REJECT:
+            results[place] = SessionBusyError(request.session_id or "")
+            continue
+        waits = waits and request.sessions is SessionConcurrency.QUEUE
+        results[place] = request.leased and not waits
+        busy |= {request.session_id} if request.session_id is not None else set()
         taken.add(request.run_id)
         if request.plan_hash not in plans:
             plans.add(request.plan_hash)
             rows.plans.append(dumps([request.plan_hash, request.plan]))
-        rows.runs.append(request.row)
+        rows.runs.append(request.waiting_row if waits else request.row)
         rows.inputs.append(request.input)
         rows.outputs += request.rows.outputs
         rows.events += request.rows.events
         rows.timers += request.rows.timers
         rows.audit += request.rows.audit
+
+
+def _busy_sessions(connection: sqlite3.Connection, creations: Iterable[Creation]) -> set[str | None]:
+    """Sessions of these runs that have a run at work."""
+    asked = {request.session_id for request in creations if request.sessions is not SessionConcurrency.INTERLEAVE}
+    wanted = [session_id for session_id in asked if session_id is not None]
+    return set(all_at_once(connection, _BUSY, dumps(wanted).decode())) if wanted else set()
 
 
 @dataclass(frozen=True, slots=True)

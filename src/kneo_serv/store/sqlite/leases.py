@@ -16,13 +16,21 @@ _FREE = (
     "phase = 'runnable' AND (lease_owner IS NULL OR lease_expires_at <= :now"
     " OR lease_owner IN (SELECT value FROM json_each(:dead)))"
 )
+AT_WORK = "phase IN ('runnable', 'waiting_timer')"
+"""Runs for which later ones of their session wait; in the same words as in the index that finds them."""
+_WAITS = (
+    "(session_id IS NOT NULL AND started_at IS NULL AND EXISTS (SELECT 1 FROM runs AS earlier"
+    f" WHERE earlier.session_id = runs.session_id AND earlier.{AT_WORK}"
+    " AND (earlier.created_at, earlier.id) < (runs.created_at, runs.id)))"
+)
 _OLDEST = (
     "SELECT json_group_array(json_array(id, fence, lease_owner IS NOT NULL, takeovers)) FROM ("
     "SELECT id, fence, lease_owner, takeovers FROM runs"
-    f" WHERE {_FREE} AND lease_owner IS NOT :owner ORDER BY created_at, id LIMIT :limit)"
+    f" WHERE {_FREE} AND lease_owner IS NOT :owner AND NOT (:in_turn AND {_WAITS})"
+    " ORDER BY created_at, id LIMIT :limit)"
 )
 _NAMED = (
-    "SELECT json_group_array(json_array(runs.id, fence, lease_owner, lease_expires_at <= ?, takeovers))"
+    f"SELECT json_group_array(json_array(runs.id, fence, lease_owner, lease_expires_at <= ?, takeovers, {_WAITS}))"
     " FROM json_each(?) AS wanted CROSS JOIN runs ON runs.id = wanted.value WHERE phase = 'runnable'"
 )
 _LEASE_NAMED = (
@@ -50,11 +58,15 @@ def dead_owners(connection: sqlite3.Connection) -> list[str]:
     return [owner for owner in loads(owners) if is_dead(owner)]
 
 
-def claim_oldest(connection: sqlite3.Connection, owner: Owner, *, lease_seconds: float, limit: int) -> list[Claim]:
+def claim_oldest(
+    connection: sqlite3.Connection, owner: Owner, *, lease_seconds: float, limit: int, in_turn: bool
+) -> list[Claim]:
     """Gives leases of runs that are free, oldest first."""
     now = time.time()
     dead = dumps(dead_owners(connection)).decode()
-    (found,) = connection.execute(_OLDEST, {"now": now, "dead": dead, "owner": owner, "limit": limit}).fetchone()
+    (found,) = connection.execute(
+        _OLDEST, {"now": now, "dead": dead, "owner": owner, "limit": limit, "in_turn": in_turn}
+    ).fetchone()
     candidates = loads(found)
     if candidates:
         ids = dumps([id_ for id_, *_ in candidates]).decode()
@@ -74,8 +86,8 @@ def claim_named(connection: sqlite3.Connection, claims: Sequence[NamedClaim]) ->
     given: list[list[Claim]] = []
     leases: list[tuple[RunId, Owner, float]] = []
     for asked in claims:
-        fence, holder, over, takeovers = free.get(asked.run_id, (0, asked.owner, 0, 0))
-        if holder == asked.owner or not (holder is None or over or is_dead(holder)):
+        fence, holder, over, takeovers, waits = free.get(asked.run_id, (0, asked.owner, 0, 0, 0))
+        if holder == asked.owner or (asked.in_turn and waits) or not (holder is None or over or is_dead(holder)):
             given.append([])
             continue
         del free[asked.run_id]

@@ -11,7 +11,7 @@ from kneo_serv.errors import StoreError
 from kneo_serv.model.audit import AuditEvent
 from kneo_serv.model.codec import encode
 from kneo_serv.model.ids import Owner, RunId
-from kneo_serv.model.run import Phase
+from kneo_serv.model.run import Phase, SessionConcurrency
 from kneo_serv.model.task import HumanTask, TaskStatus
 from kneo_serv.store.contract import Append, EventRow, NewRun, Timer
 from kneo_serv.store.sqlite.jsontext import dumps
@@ -43,7 +43,11 @@ class Creation:
     input: bytes
     rows: Rows
     size: int
-
+    leased: bool = False
+    session_id: str | None = None
+    sessions: SessionConcurrency = SessionConcurrency.INTERLEAVE
+    waiting_row: bytes = b""
+    """The row without its lease, for a run that has to wait for its session."""
     alone: str | None = None
 
 
@@ -67,6 +71,7 @@ class NamedClaim:
     run_id: RunId
     owner: Owner
     lease_seconds: float
+    in_turn: bool = False
     alone: str | None = None
     size: int = 100
 
@@ -121,6 +126,7 @@ def creation(new: NewRun) -> Creation:
         record.environment,
     ]
     rows = _rows(record.id, new.events, new.timers, new.audit, record.output_text, record.public_output_text)
+    waiting = [*row[:5], 0, None, None, *row[8:]]
     texts = dumps(
         [record.id, record.input_text, record.public_input_text, json.dumps(record.tags), json_text(record.metadata)]
     )
@@ -132,6 +138,10 @@ def creation(new: NewRun) -> Creation:
         input=texts,
         rows=rows,
         size=rows.size + len(texts) + len(new.plan),
+        leased=record.lease_owner is not None,
+        session_id=record.session_id,
+        sessions=new.sessions,
+        waiting_row=dumps(waiting),
     )
 
 

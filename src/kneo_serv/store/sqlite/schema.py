@@ -180,6 +180,17 @@ MIGRATIONS = (
             """,
         ),
     ),
+    Migration(
+        2,
+        "sessions",
+        (
+            # Answers whether a run has to wait for an earlier one of its session, however long that session is.
+            """
+            CREATE INDEX runs_at_work_by_session ON runs (session_id, created_at, id)
+                WHERE session_id IS NOT NULL AND phase IN ('runnable', 'waiting_timer')
+            """,
+        ),
+    ),
 )
 
 SCHEMA_VERSION = MIGRATIONS[-1].version

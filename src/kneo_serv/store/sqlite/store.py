@@ -102,21 +102,29 @@ class SQLiteStore:
         """The host's clock, which is the clock of an embedded database."""
         return time.time()
 
-    async def create(self, new: NewRun) -> None:
+    async def create(self, new: NewRun) -> bool:
         """Makes a run. Raises StoreError when its id is taken, or its events are not numbered from 1."""
-        await self._write(creation(new))
+        return bool(await self._write(creation(new)))
 
     async def append(self, append: Append) -> Appended | Refused:
         """Adds events; all or nothing, on disk when it returns Appended."""
         return cast("Appended | Refused", await self._write(addition(append)))
 
     async def claim(
-        self, owner: Owner, *, lease_seconds: float, limit: int = 1, run_id: RunId | None = None
+        self,
+        owner: Owner,
+        *,
+        lease_seconds: float,
+        limit: int = 1,
+        run_id: RunId | None = None,
+        in_turn: bool = False,
     ) -> Sequence[Claim]:
         """Leases of runnable runs, oldest first; leases of dead processes of this machine are free at once."""
         if run_id is not None:
-            return cast("list[Claim]", await self._write(NamedClaim(run_id, owner, lease_seconds)))
-        return await self._work(partial(leases.claim_oldest, owner=owner, lease_seconds=lease_seconds, limit=limit))
+            return cast("list[Claim]", await self._write(NamedClaim(run_id, owner, lease_seconds, in_turn)))
+        return await self._work(
+            partial(leases.claim_oldest, owner=owner, lease_seconds=lease_seconds, limit=limit, in_turn=in_turn)
+        )
 
     async def renew(self, owner: Owner, run_ids: Sequence[RunId], *, lease_seconds: float) -> frozenset[RunId]:
         """Makes the leases last; returns those that `owner` still holds. Logs it when the wall clock jumped."""

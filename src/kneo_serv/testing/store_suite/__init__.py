@@ -9,10 +9,10 @@ import asyncio
 from collections.abc import Callable
 
 from kneo_serv.store.contract import Store
-from kneo_serv.testing.store_suite import journal, leases, lists, people, retention
+from kneo_serv.testing.store_suite import journal, leases, lists, people, retention, sessions
 from kneo_serv.testing.store_suite.case import CASES, Case
 
-__all__ = ["CASES", "Case", "journal", "leases", "lists", "people", "prove", "retention"]
+__all__ = ["CASES", "Case", "journal", "leases", "lists", "people", "prove", "retention", "sessions"]
 
 
 def prove(name: str, make: Callable[[], Store]) -> None:

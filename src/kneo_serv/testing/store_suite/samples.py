@@ -6,7 +6,7 @@ from typing import Any
 from kneo_serv.model.audit import AuditEvent
 from kneo_serv.model.ids import AuditId, ContinuationId, Owner, PlanHash, RequestId, RunId, StepKey
 from kneo_serv.model.plan import RequestType
-from kneo_serv.model.run import Phase, RunRecord, RunStatus
+from kneo_serv.model.run import Phase, RunRecord, RunStatus, SessionConcurrency
 from kneo_serv.model.task import HumanRequest, HumanTask
 from kneo_serv.store.contract import Append, EventRow, NewRun, Projection, Store
 
@@ -41,9 +41,10 @@ def event(seq: int, kind: str = "step_started", **changes: Any) -> EventRow:
     return replace(EventRow(seq=seq, kind=kind, at=START + seq, payload=f'{{"n":{seq}}}'), **changes)
 
 
-def new_run(name: str, **changes: Any) -> NewRun:
+def new_run(name: str, *, sessions: SessionConcurrency = SessionConcurrency.INTERLEAVE, **changes: Any) -> NewRun:
     """A run with one event; `changes` go to its record."""
-    return NewRun(record=record(name, **changes), plan='{"flows":{}}', events=(event(1, "run_created"),))
+    created = (event(1, "run_created"),)
+    return NewRun(record=record(name, **changes), plan='{"flows":{}}', events=created, sessions=sessions)
 
 
 def running(**changes: Any) -> Projection:
