@@ -13,6 +13,7 @@ from kneo_serv.spec.skills import discover_default_catalog
 from tests.spec.specs import HEAD, compiler, data
 from tests.spec.test_compiler import FULL
 
+EXAMPLES = Path(__file__).parents[2] / "examples"
 CHAIN = (
     HEAD + "workflow: {type: sequential, name: chain, steps: [root, {id: b, kind: agent, ref: root, max_retries: 2}]}\n"
 )
@@ -79,6 +80,28 @@ def test_the_report_counts_and_names_what_is_privileged() -> None:
     assert report["memory"]["agents"][0]["policy"] == "summary"
 
 
+def test_the_report_finds_people_in_every_type_and_inside_steps() -> None:
+    ask = "{id: ask, kind: human, ref: h}"
+    kinds = "".join(
+        f"    {kind}: {{type: {kind}, participants: [{ask}]}}\n" for kind in ("concurrent", "handoff", "group_chat")
+    )
+    inner = f"{{id: p, kind: parallel, branches: [{ask}, {{id: m, kind: map, step: {{kind: human, ref: h}}}}]}}"
+    off = f"{{id: q, kind: parallel, enabled: false, branches: [{ask}]}}"
+    text = HEAD + (
+        f"workflow: {{type: sequential, steps: [{inner}, {off}]}}\ncomponents:\n  humans: {{h: {{}}}}\n  workflows:\n"
+    )
+    report = compiler().policy_report(data(text + kinds))
+    assert [(step["workflow"], step["step_id"]) for step in report["human_review"]["workflow_steps"]] == [
+        ("workflow.steps[0]", "ask"),
+        ("workflow.steps[0].branches[1]", "item"),
+        ("components.workflows.concurrent", "ask"),
+        ("components.workflows.handoff", "ask"),
+        ("components.workflows.group_chat", "ask"),
+    ]
+    assert report["summary"]["human_review_step_count"] == 5
+    assert report["summary"]["workflow_count"] == 4
+
+
 def test_the_report_says_when_people_are_missing() -> None:
     review = compiler().policy_report(data(HEAD + "  tools: [lookup_user]\n"))["human_review"]
     assert (review["required"], review["missing"]) == (True, True)
@@ -115,6 +138,30 @@ def test_the_published_schema_takes_what_the_compiler_takes() -> None:
         assert list(validator.iter_errors(data(text))) == []
     for wrong in (HEAD + "  nmae: x\n", HEAD + "workflow: {type: odd}\n", "version: v2\nagent: {name: a}\n"):
         assert list(validator.iter_errors(data(wrong)))
+
+
+@pytest.mark.parametrize("path", sorted(EXAMPLES.rglob("*.yaml")), ids=lambda path: path.stem)
+def test_editors_find_nothing_wrong_with_the_documents_that_are_shipped(path: Path) -> None:
+    spec = data(path.read_text(encoding="utf-8"))
+    if "version" in spec:  # overlays have none
+        assert [error.message for error in Draft202012Validator(spec_schema()).iter_errors(spec)] == []
+
+
+@pytest.mark.parametrize(
+    "step",
+    [
+        "{id: p, kind: parallel}",
+        "{id: p, kind: parallel, ref: root, branches: []}",
+        "{id: p, kind: map, step: {ref: root}}",
+        "{id: p, kind: agent}",
+        "{id: p, kind: parallel, join: most, branches: []}",
+        "{id: p, kind: parallel, join: {n_off: 1}, branches: []}",
+    ],
+)
+def test_editors_and_the_compiler_refuse_the_same_steps(step: str) -> None:
+    spec = data(HEAD + f"workflow: {{type: sequential, steps: [{step}]}}\n")
+    assert list(Draft202012Validator(spec_schema()).iter_errors(spec))
+    assert compiler().validate(spec).has_errors
 
 
 def test_reports_collect_by_severity() -> None:
