@@ -113,6 +113,7 @@ def test_a_handoff_with_transfers_is_bounded() -> None:
     assert (flow.transfer, flow.max_iterations, flow.order) == (True, 10, ())
     flow = root(f"{{type: handoff, selector: {{type: agent}}, max_iterations: 3, participants: [{A}, {B}]}}")
     assert flow.max_iterations == 3
+    assert root(f"{{type: handoff, selector: agent, participants: [{A}, {B}]}}").transfer
     flow = root(f"{{type: handoff, participants: [{A}, {B}]}}")
     assert (flow.transfer, flow.max_iterations) == (False, None)
 
@@ -123,6 +124,7 @@ def test_a_group_chat_may_have_a_leader_and_an_end() -> None:
     )
     assert flow.speaker == Step("@speaker", StepKind.AGENT, ROOT)
     assert flow.until == Condition("cel", "true")
+    assert root(f"{{type: group_chat, participants: [{A}], speaker: root}}").speaker == flow.speaker
 
 
 @pytest.mark.parametrize(

@@ -14,6 +14,11 @@ from tests.spec.specs import HEAD, compiler, data
 from tests.spec.test_compiler import FULL
 
 EXAMPLES = Path(__file__).parents[2] / "examples"
+SHORT = (
+    HEAD + "workflow: {type: handoff, selector: agent, variables: {a: 1, b: }, participants: []}\n"
+    "components:\n  workflows:\n    c: {type: concurrent, join: any, aggregation: json, participants: []}\n"
+    "    g: {type: group_chat, speaker: root, participants: []}\n"
+)
 CHAIN = (
     HEAD + "workflow: {type: sequential, name: chain, steps: [root, {id: b, kind: agent, ref: root, max_retries: 2}]}\n"
 )
@@ -134,7 +139,7 @@ def test_an_environment_refuses_what_its_policy_names(rule: dict[str, object], c
 def test_the_published_schema_takes_what_the_compiler_takes() -> None:
     validator = Draft202012Validator(spec_schema())
     Draft202012Validator.check_schema(spec_schema())
-    for text in (FULL, CHAIN, HEAD + "  model: gpt\n  strategy: react\n  tools: [a]\n"):
+    for text in (FULL, CHAIN, SHORT, HEAD + "  model: gpt\n  strategy: react\n  tools: [a]\n"):
         assert list(validator.iter_errors(data(text))) == []
     for wrong in (HEAD + "  nmae: x\n", HEAD + "workflow: {type: odd}\n", "version: v2\nagent: {name: a}\n"):
         assert list(validator.iter_errors(data(wrong)))

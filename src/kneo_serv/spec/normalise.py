@@ -50,6 +50,9 @@ def _workflow(workflow: Any) -> Any:
     if not isinstance(workflow, Mapping):
         return workflow
     long = _branching(workflow)
+    for key, word in (("selector", "type"), ("speaker", "agent")):
+        if isinstance(long.get(key), str):
+            long[key] = {word: long[key]}
     if isinstance(long.get("variables"), Mapping):
         long["variables"] = {name: _variable(value) for name, value in long["variables"].items()}
     elif "variables" in long and long["variables"] is None:

@@ -37,6 +37,9 @@ def _short_forms(blocks: dict[str, Any]) -> None:
         for key, words in (("join", ["all", "any"]), ("aggregation", ["last", "concat", "json"])):
             if key in fields:
                 fields[key]["anyOf"].append({"type": "string", "enum": words})
+    words = blocks["SelectorSpec"]["properties"]["type"]["enum"]
+    blocks["HandoffSpec"]["properties"]["selector"]["anyOf"].append({"type": "string", "enum": words})
+    blocks["GroupChatSpec"]["properties"]["speaker"]["anyOf"].append(_TEXT)
     for block in blocks.values():
         variables = block.get("properties", {}).get("variables")
         if variables is not None:

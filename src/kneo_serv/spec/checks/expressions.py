@@ -53,5 +53,7 @@ def _reason(fault: str) -> str:
     if found is None:
         return "its grammar is at fault"
     column, said = found.groups()
-    said = said.split(" expecting ")[0].split(", expecting ")[0].strip().rstrip(".")
+    said = said.split(" expecting ")[0].strip().rstrip(".!")
+    if "'<EOF>'" in said:
+        said = "it ends too early"
     return f"{said} (column {column})"
