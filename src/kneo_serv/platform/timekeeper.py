@@ -48,4 +48,7 @@ class Timekeeper:
                     await self._fire(timer)
             except KneoError as error:
                 log.warning("timers cannot be fired just now: %s", error)
+            except Exception:
+                # Whatever it is, the other timers of this store wait for this very task.
+                log.exception("a timer cannot be fired")
             await asyncio.sleep(self._interval)

@@ -133,7 +133,8 @@ class Workers:
         try:
             end = await self._leg(claim, lease, opened)
         except StoreError as error:
-            log.error("run %s cannot be kept, its lease runs out: %s", claim.run_id, error)
+            log.error("run %s cannot be kept just now: %s", claim.run_id, error)
+            await self._give_back(claim)
         except asyncio.CancelledError:
             await self._give_back(claim)
             raise
@@ -209,7 +210,14 @@ class Workers:
             log.error("run %s cannot be put aside: %s", claim.run_id, error)
 
     async def _give_back(self, claim: Claim) -> None:
-        try:
-            await self._store.release(claim.run_id, owner=self._owner, fence=claim.fence)
-        except StoreError as error:
-            log.error("the lease of run %s cannot be given back and runs out: %s", claim.run_id, error)
+        # A lease that has run out is given to other workers, but never to this one again: so one tries until it works.
+        while True:
+            try:
+                await self._store.release(claim.run_id, owner=self._owner, fence=claim.fence)
+            except StoreError as error:
+                log.error("the lease of run %s cannot be given back: %s", claim.run_id, error)
+                if self._stopping:
+                    return
+                await asyncio.sleep(self._options.idle_poll_seconds)
+            else:
+                return
