@@ -13,8 +13,9 @@ from kneo_serv.errors import LockAcquisitionError, NotFoundError, QueueFullError
 from kneo_serv.model import event as ev
 from kneo_serv.model.clock import Clock
 from kneo_serv.model.ids import ContinuationId, RunId
+from kneo_serv.model.page import Page, RunFilter
 from kneo_serv.model.plan import Plan
-from kneo_serv.model.run import PAUSED, Phase, RunError, RunRecord, RunResult, RunStatus
+from kneo_serv.model.run import PAUSED, Phase, RunError, RunRecord, RunResult, RunStatus, SessionConcurrency
 from kneo_serv.model.task import HumanResponse
 from kneo_serv.platform import views
 from kneo_serv.platform.auditing import audit_event
@@ -264,6 +265,8 @@ class Platform:
                         await self._fire_due(run_id)
                     for claim in await self._workers.claim_one(run_id):
                         self._workers.execute(claim)
+                    if record.session_id is not None and record.started_at is None:
+                        await self._clear_the_way(record)
                 # Another process may hold the lease and die: so one looks again from time to time.
                 pause = 1.0 if not self._workers.drives(run_id) else self.options.lease_seconds
                 if record.session_id is not None and record.started_at is None:
@@ -437,6 +440,19 @@ class Platform:
         for timer in await self.due(TimerKind.RETRY, now=None, limit=1000):
             if timer.run_id == run_id:
                 await self.fire(timer)
+
+    async def _clear_the_way(self, record: RunRecord) -> None:
+        """Executes here what the run's session has before it: nobody else may be there to do it."""
+        if self.options.session_concurrency is SessionConcurrency.INTERLEAVE or self._workers.drives(record.id):
+            return
+        before = RunFilter(
+            session_id=record.session_id, status=(RunStatus.RUNNING.value,), created_before=record.created_at
+        )
+        for earlier in await self.store.list_runs(before, Page(limit=10, sort="created_at", descending=False)):
+            if not self._workers.drives(earlier.id):
+                await self._fire_due(earlier.id)
+                for claim in await self._workers.claim_one(earlier.id):
+                    self._workers.execute(claim)
 
     async def _time_out(self, run_id: RunId) -> bool:
         def make(draft: Any) -> Sequence[ev.Event]:
