@@ -62,11 +62,12 @@ class CrashingStore:
         """This store under its contract's name; every call that is not counted goes through by attribute."""
         return cast("Store", self)
 
-    async def create(self, new: NewRun) -> None:
+    async def create(self, new: NewRun) -> bool:
         """A counted write."""
         self._before()
-        await self._store.create(new)
+        leased = await self._store.create(new)
         self._after()
+        return leased
 
     async def append(self, append: Append) -> Appended | Refused:
         """A counted write."""
@@ -82,11 +83,9 @@ class CrashingStore:
         self._after()
         return released
 
-    async def claim(
-        self, owner: Owner, *, lease_seconds: float, limit: int = 1, run_id: RunId | None = None
-    ) -> Sequence[Claim]:
-        """A counted write if it gives a lease."""
-        claims = await self._store.claim(owner, lease_seconds=lease_seconds, limit=limit, run_id=run_id)
+    async def claim(self, owner: Owner, **which: Any) -> Sequence[Claim]:
+        """A counted write if it gives a lease; takes what the store's own `claim` takes."""
+        claims = await self._store.claim(owner, **which)
         if claims:
             self._before()
             self._after()
