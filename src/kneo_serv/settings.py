@@ -110,10 +110,11 @@ class Choice:
         return f"one of {', '.join(self.words)}"
 
     def read(self, text: str) -> str:
-        """The word, in upper case."""
-        if text.upper() not in self.words:
-            raise ValueError(text)
-        return text.upper()
+        """The word as it stands in the list."""
+        for word in self.words:
+            if word.casefold() == text.casefold():
+                return word
+        raise ValueError(text)
 
 
 @dataclass(frozen=True, slots=True)

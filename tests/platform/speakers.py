@@ -67,6 +67,7 @@ def spec(agent: dict[str, Any] | None = None, *steps: dict[str, Any], **agents: 
         "components": {
             "functions": functions,
             "agents": {name: {"name": name, **one} for name, one in agents.items()},
+            "humans": {"person": {"description": "Go on?"}},
         },
     }
 

@@ -192,7 +192,9 @@ class Timeline:
                     "input_tokens": event.usage.input_tokens,
                     "output_tokens": event.usage.output_tokens,
                     "tool_call_count": len(event.tool_calls),
+                    **event.metadata,
                 }
+                fields["memory_policy"] = event.metadata.get("memory", {}).get("policy")
             case ev.ToolCallStarted():
                 metadata["number"] = event.number
             case ev.ToolCallFailed():
@@ -290,6 +292,7 @@ class Timeline:
         model_name: str | None = None,
         tool_name: str | None = None,
         guardrail_id: str | None = None,
+        memory_policy: str | None = None,
         input_preview: str | None = None,
         output_preview: str | None = None,
         error: str | None = None,
@@ -314,7 +317,7 @@ class Timeline:
             "model_name": model_name,
             "tool_name": tool_name,
             "guardrail_id": guardrail_id,
-            "memory_policy": None,
+            "memory_policy": memory_policy,
             "input_preview": input_preview,
             "output_preview": output_preview,
             "metadata": metadata,
