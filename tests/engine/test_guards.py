@@ -4,8 +4,10 @@ from dataclasses import replace
 from typing import Any
 
 import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
 
-from kneo_serv.engine import Verdict
+from kneo_serv.engine import Verdict, open_tasks
 from kneo_serv.model import event as ev
 from kneo_serv.model.message import Role
 from kneo_serv.model.plan import ROOT, AgentPlan, Flow, Guardrail, Plan, Strategy
@@ -400,3 +402,39 @@ def test_the_cost_of_a_step_stays_the_same_with_guardrails() -> None:
         return len(world.journal)
 
     assert weight(40) - weight(30) == weight(20) - weight(10)
+
+
+@settings(max_examples=60, deadline=None)
+@given(moves=st.lists(st.integers(0, 5), max_size=40))
+def test_kills_change_neither_the_end_nor_what_was_finished(moves: list[int]) -> None:
+    every = tuple(
+        asks(stage, "retry" if stage == "output" else "redact", stage) for stage in ("input", "tool", "output")
+    )
+    flow = concurrent(agent("a"), workflow("w"))
+    plans = within(flow, asks("workflow", "human_review", "whole"),
+                   agents={"a": AgentPlan("a", guardrails=every, strategy=REACT)},
+                   flows={"w": sequential(function("f"), human("h"))}, tools={"t": None, "u": None})  # fmt: skip
+    script: Script = {
+        "a": lambda heard: "final" if "redacted" in heard else Says("x", tools=("t", "u")),
+        "tool": REFUSED,
+        "whole": lambda heard: Verdict(passed="f" in heard, reason="dull"),
+    }
+    world = World(plans, script)
+    world.advance()
+    for move in moves:
+        if move == 0:
+            world.interrupt()
+            world.advance()
+        elif world.flights:
+            world.land(move % len(world.flights))
+            world.advance()
+    for _ in range(10):
+        world.go()
+        if world.run.status.is_terminal:
+            break
+        for state in open_tasks(world.run):
+            world.answer_task(state, Decision.EDITED, "f after all")
+        world.leg(ev.LegReason.RESUME)
+    assert world.outcome == ("completed", "f after all")
+    ended = [(event.key, event.stage, event.place, event.call_id) for event in world.events(ev.GuardrailApplied)]
+    assert len(ended) == len(set(ended))
