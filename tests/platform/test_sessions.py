@@ -94,11 +94,12 @@ def test_a_resumed_run_sees_the_session_as_it_was(tmp_path: Path) -> None:
         async with opened(tmp_path, stage) as platform:
             asks = {"id": "ask", "kind": "human", "ref": "person"}
             plan = compiled(None, asks, step("root", "agent"))
+            await run(platform, compiled(), "zero", **ALONE)
             record = await run(platform, plan, "one", session_id="s")
             assert record.status == RunStatus.BLOCKED
             await run(platform, compiled(), "in between", **ALONE)
             await answer(platform, record.id)
-        assert stage.told_to("root")[-1] == [("user", "one")]
+        assert stage.told_to("root")[-1] == [("user", "zero"), ("assistant", "root heard zero"), ("user", "one")]
 
     asyncio.run(story())
 
