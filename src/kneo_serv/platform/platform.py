@@ -4,7 +4,7 @@ import asyncio
 import contextlib
 import logging
 from collections.abc import Callable, Iterator, Sequence
-from dataclasses import dataclass, field, replace
+from dataclasses import replace
 from typing import Any
 
 from kneo_serv.dispatch import EmbeddedDispatcher
@@ -14,12 +14,12 @@ from kneo_serv.model import event as ev
 from kneo_serv.model.clock import Clock
 from kneo_serv.model.ids import ContinuationId, RunId
 from kneo_serv.model.page import Page, RunFilter
-from kneo_serv.model.plan import Plan
-from kneo_serv.model.run import PAUSED, Phase, RunError, RunRecord, RunResult, RunStatus, SessionConcurrency
+from kneo_serv.model.run import Phase, RunRecord, RunResult, RunStatus, SessionConcurrency
 from kneo_serv.model.task import HumanResponse
-from kneo_serv.platform import views
+from kneo_serv.platform.answers import public_history, result_of, view_of
 from kneo_serv.platform.auditing import audit_event
 from kneo_serv.platform.chance import RandomIds, SystemClock
+from kneo_serv.platform.draft import Draft
 from kneo_serv.platform.forking import AgentProblem, ForkRequest, Forks
 from kneo_serv.platform.humans import Humans
 from kneo_serv.platform.journal import (
@@ -28,40 +28,24 @@ from kneo_serv.platform.journal import (
     Listener,
     event_row,
     plan_text,
-    public,
-    public_text,
-    readable,
 )
 from kneo_serv.platform.options import PlatformOptions
 from kneo_serv.platform.outside import Outside, OutsideRefused
 from kneo_serv.platform.performer import Performer, Runtimes
 from kneo_serv.platform.projection import TaskFiles, TaskFolder
+from kneo_serv.platform.submission import Submission, created_of, record_of
 from kneo_serv.platform.timekeeper import Timekeeper
 from kneo_serv.platform.watch import Watch
 from kneo_serv.platform.workers import Workers
 from kneo_serv.store.contract import Append, Claim, NewRun, Store, Timer, TimerKind
 from kneo_serv.tools import HandlerPool, ToolRegistry
 
+__all__ = ["Platform", "Submission"]
+
 log = logging.getLogger("kneo_serv.platform")
 
 _LEAVING = 60.0
 """Seconds beyond the time of a shutdown after which the dispatcher tears legs apart that could not be left."""
-
-
-@dataclass(frozen=True, slots=True)
-class Submission:
-    """What somebody wants to have run. `target` is `agent` or `workflow`; times in seconds."""
-
-    plan: Plan
-    input_text: str
-    target: str = "workflow"
-    environment: str | None = None
-    timeout_seconds: float | None = None
-    session_id: str | None = None
-    tags: tuple[str, ...] = ()
-    metadata: dict[str, Any] = field(default_factory=dict)
-    """What was asked for (spec path, overlays, ...) and the caller's own metadata."""
-    actor: str | None = None
 
 
 class Platform:
@@ -123,8 +107,6 @@ class Platform:
         self._unused = asyncio.Event()
         self._unused.set()
 
-    # --- life -------------------------------------------------------------------------------------------------------
-
     async def open(self) -> None:
         """Opens the store."""
         await self.store.open()
@@ -177,8 +159,6 @@ class Platform:
         """Runs that this process executes now."""
         return self._workers.in_hand
 
-    # --- runs -------------------------------------------------------------------------------------------------------
-
     async def start(self, submission: Submission, *, hold: bool = False) -> RunRecord:
         """Takes a run in: durable when it returns. With `hold` it is leased to this process at once, or in its turn.
 
@@ -189,9 +169,9 @@ class Platform:
         await self._admit()
         now = await self.store.now()
         run_id = self._ids.run(now)
-        created = _created(submission, now, self.options.token_budget)
+        created = created_of(submission, now, self.options.token_budget)
         opened = self._journal.begin(submission.plan, run_id, created, now)
-        record = _record(submission, created, run_id, now)
+        record = record_of(submission, created, run_id, now)
         metadata = {
             "target": submission.target,
             "environment": submission.environment,
@@ -277,44 +257,9 @@ class Platform:
 
     async def result(self, run_id: RunId) -> RunResult:
         """What a caller gets of the run as it stands."""
-        record = await self.record(run_id)
         if self._files is not None:
             await self._files.settle()
-        error = None
-        if record.error_type is not None and record.status.is_terminal:
-            error = RunError(record.error_type, record.error_message or "")
-        elif record.phase is Phase.PARKED:
-            error = RunError("run_parked", record.fault or "")
-        metadata: dict[str, Any] = {}
-        continuation = None
-        if record.status is RunStatus.BLOCKED:
-            tasks = await self.store.list_tasks(run_id=run_id)
-            if tasks:
-                continuation = tasks[0].continuation_id
-                metadata.update(views.pause_metadata(tasks[0]))
-        try:
-            events = await self.events(run_id)
-        except JournalUnreadableError:
-            # The run is parked for it, and its error says so.
-            events = []
-        metadata["workflow"] = {
-            "name": record.workflow_name,
-            "type": record.workflow_kind,
-            "visited_steps": views.visited_steps(events),
-        }
-        metadata["usage"] = {
-            "input_tokens": record.input_tokens,
-            "output_tokens": record.output_tokens,
-            "total_tokens": record.input_tokens + record.output_tokens,
-        }
-        return RunResult(
-            run_id=run_id,
-            status=PAUSED if record.status is RunStatus.BLOCKED else record.status.value,
-            output_text=record.output_text if record.status is RunStatus.COMPLETED else None,
-            continuation_id=continuation,
-            error=error,
-            metadata=metadata,
-        )
+        return await result_of(self.store, await self.record(run_id))
 
     async def record(self, run_id: RunId) -> RunRecord:
         """The run's row. Raises NotFoundError."""
@@ -325,22 +270,11 @@ class Platform:
 
     async def events(self, run_id: RunId) -> list[ev.Recorded]:
         """The run's history without secrets. Raises JournalUnreadableError."""
-        rows = await self.store.events(run_id)
-        with readable(run_id):
-            return [public(row) for row in rows]
+        return await public_history(self.store, run_id)
 
     async def run_view(self, run_id: RunId) -> dict[str, Any]:
-        """The run as lists show it, without secrets. Raises NotFoundError."""
-        record = await self.record(run_id)
-        tasks = await self.store.list_tasks(run_id=run_id)
-        events = await self.events(run_id)
-        trace, dropped = views.trace_events(record, events, limit=self.options.trace_max_events)
-        return views.run_view(
-            record,
-            tasks[0] if tasks else None,
-            visited=views.visited_steps(events),
-            trace_event_count=len(trace) + dropped,
-        )
+        """The run as lists show it, without secrets. Raises NotFoundError, JournalUnreadableError."""
+        return await view_of(self.store, await self.record(run_id), trace_limit=self.options.trace_max_events)
 
     async def audit(self, event_type: str, *, actor: str | None = None, metadata: dict[str, Any]) -> None:
         """Writes an audit event that belongs to no run."""
@@ -358,10 +292,8 @@ class Platform:
     async def cancel(self, run_id: RunId, *, actor: str | None = None) -> RunRecord:
         """Ends the run early; one that has ended already stays as it is."""
 
-        def make(draft: Any) -> Sequence[ev.Event]:
-            if draft.run.status.is_terminal:
-                return ()
-            return (ev.RunCancelled("Run cancellation requested.", actor),)
+        def make(draft: Draft) -> Sequence[ev.Event]:
+            return () if draft.run.status.is_terminal else (ev.RunCancelled("Run cancellation requested.", actor),)
 
         try:
             await self._outside.append(run_id, make)
@@ -387,10 +319,8 @@ class Platform:
         if record.status not in open_to_it or at_work or self._workers.drives(run_id):
             raise RunStateConflictError(run_id=run_id, status=record.status.value, operation="continue")
 
-        def make(draft: Any) -> Sequence[ev.Event]:
-            if posture(draft.run).status not in open_to_it:
-                return ()
-            return (ev.RunContinued(actor),)
+        def make(draft: Draft) -> Sequence[ev.Event]:
+            return (ev.RunContinued(actor),) if posture(draft.run).status in open_to_it else ()
 
         try:
             appended = await self._outside.append(run_id, make, revive=True)
@@ -401,8 +331,6 @@ class Platform:
             raise RunStateConflictError(run_id=run_id, status=record.status.value, operation="continue")
         self._dispatcher.submit()
 
-    # --- people -----------------------------------------------------------------------------------------------------
-
     async def answer(
         self, continuation_id: ContinuationId, response: HumanResponse, *, actor: str | None = None
     ) -> RunId:
@@ -411,8 +339,6 @@ class Platform:
         self._workers.nudge(run_id)
         self._dispatcher.submit()
         return run_id
-
-    # --- time -------------------------------------------------------------------------------------------------------
 
     async def fire(self, timer: Timer, *, now: float | None = None) -> bool:
         """Does what was due before `now` (None means the store's clock); whether there was still something to do."""
@@ -455,7 +381,7 @@ class Platform:
                     self._workers.execute(claim)
 
     async def _time_out(self, run_id: RunId) -> bool:
-        def make(draft: Any) -> Sequence[ev.Event]:
+        def make(draft: Draft) -> Sequence[ev.Event]:
             run = draft.run
             if run.status.is_terminal or run.deadline_at is None:
                 return ()
@@ -470,51 +396,3 @@ class Platform:
         self._watch.appended(append.run_id, append.events[-1].seq, at_work=append.projection.phase is Phase.RUNNABLE)
         if self._files is not None:
             self._files.appended(append)
-
-
-def _created(submission: Submission, now: float, token_budget: int | None) -> ev.RunCreated:
-    flow = submission.plan.root_flow if submission.target == "workflow" else None
-    timeout = submission.timeout_seconds
-    return ev.RunCreated(
-        plan_hash=_hash(submission.plan),
-        target=submission.target,
-        input_text=submission.input_text,
-        agent_name=submission.plan.root_agent.name,
-        workflow_name=flow.name if flow is not None else None,
-        workflow_kind=flow.type.value if flow is not None else None,
-        session_id=submission.session_id,
-        timeout_seconds=timeout,
-        deadline_at=now + timeout if timeout is not None else None,
-        tags=submission.tags,
-        environment=submission.environment,
-        metadata=submission.metadata,
-        # A plan that names its own budget means that one.
-        token_budget=None if submission.plan.limits.token_budget is not None else token_budget,
-    )
-
-
-def _hash(plan: Plan) -> Any:
-    return plan.hash
-
-
-def _record(submission: Submission, created: ev.RunCreated, run_id: RunId, now: float) -> RunRecord:
-    return RunRecord(
-        id=run_id,
-        status=RunStatus.RUNNING,
-        phase=Phase.RUNNABLE,
-        seq=1,
-        plan_hash=created.plan_hash,
-        target=created.target,
-        input_text=created.input_text,
-        public_input_text=public_text(created.input_text),
-        created_at=now,
-        updated_at=now,
-        agent_name=created.agent_name,
-        workflow_name=created.workflow_name,
-        workflow_kind=created.workflow_kind,
-        session_id=created.session_id,
-        tags=created.tags,
-        environment=created.environment,
-        deadline_at=created.deadline_at,
-        metadata=created.metadata,
-    )

@@ -1,0 +1,69 @@
+"""What callers get of a run: its result with the real text, and its view and history without secrets."""
+
+from typing import Any
+
+from kneo_serv.model import event as ev
+from kneo_serv.model.ids import RunId
+from kneo_serv.model.run import PAUSED, Phase, RunError, RunRecord, RunResult, RunStatus
+from kneo_serv.platform import views
+from kneo_serv.platform.journal import JournalUnreadableError, public, readable
+from kneo_serv.store.contract import Store
+
+
+async def public_history(store: Store, run_id: RunId) -> list[ev.Recorded]:
+    """The run's history without secrets. Raises JournalUnreadableError."""
+    rows = await store.events(run_id)
+    with readable(run_id):
+        return [public(row) for row in rows]
+
+
+async def view_of(store: Store, record: RunRecord, *, trace_limit: int) -> dict[str, Any]:
+    """The run as lists show it. Raises JournalUnreadableError."""
+    tasks = await store.list_tasks(run_id=record.id)
+    events = await public_history(store, record.id)
+    trace, dropped = views.trace_events(record, events, limit=trace_limit)
+    return views.run_view(
+        record,
+        tasks[0] if tasks else None,
+        visited=views.visited_steps(events),
+        trace_event_count=len(trace) + dropped,
+    )
+
+
+async def result_of(store: Store, record: RunRecord) -> RunResult:
+    """What a caller in this process gets of the run as it stands."""
+    error = None
+    if record.error_type is not None and record.status.is_terminal:
+        error = RunError(record.error_type, record.error_message or "")
+    elif record.phase is Phase.PARKED:
+        error = RunError("run_parked", record.fault or "")
+    metadata: dict[str, Any] = {}
+    continuation = None
+    if record.status is RunStatus.BLOCKED:
+        tasks = await store.list_tasks(run_id=record.id)
+        if tasks:
+            continuation = tasks[0].continuation_id
+            metadata.update(views.pause_metadata(tasks[0]))
+    try:
+        events = await public_history(store, record.id)
+    except JournalUnreadableError:
+        # The run is parked for it, and its error says so.
+        events = []
+    metadata["workflow"] = {
+        "name": record.workflow_name,
+        "type": record.workflow_kind,
+        "visited_steps": views.visited_steps(events),
+    }
+    metadata["usage"] = {
+        "input_tokens": record.input_tokens,
+        "output_tokens": record.output_tokens,
+        "total_tokens": record.input_tokens + record.output_tokens,
+    }
+    return RunResult(
+        run_id=record.id,
+        status=PAUSED if record.status is RunStatus.BLOCKED else record.status.value,
+        output_text=record.output_text if record.status is RunStatus.COMPLETED else None,
+        continuation_id=continuation,
+        error=error,
+        metadata=metadata,
+    )
