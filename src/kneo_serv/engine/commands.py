@@ -8,6 +8,7 @@ from kneo_serv.model.event import GuardrailApplied
 from kneo_serv.model.ids import StepKey
 from kneo_serv.model.message import Message, ToolCall
 from kneo_serv.model.plan import Guardrail, HumanPlan, Step
+from kneo_serv.model.tool import ToolDefinition
 
 
 @dataclass(frozen=True, slots=True)
@@ -37,6 +38,8 @@ class RunAgentTurn:
     agent: str
     """Key of the agent in the plan."""
     messages: tuple[Message, ...]
+    transfers: tuple[ToolDefinition, ...] = ()
+    """Tools by which the agent hands over to another participant. Nobody performs them: their call is the transfer."""
 
 
 @dataclass(frozen=True, slots=True)

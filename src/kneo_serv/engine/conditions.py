@@ -1,9 +1,10 @@
-"""When an edge of a graph is taken."""
+"""When an edge of a graph is taken, and when a chat is over."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
+from kneo_serv.engine.expressions import is_true
 from kneo_serv.model.plan import Condition
 
 
@@ -16,10 +17,19 @@ class Sight:
     """Whether it failed and went on all the same (`on_error: continue`)."""
     metadata: Mapping[str, Any] = field(default_factory=dict)
     variables: Mapping[str, Any] = field(default_factory=dict)
+    decision: str | None = None
+    """What its person decided."""
+    given: str = ""
+    """What the workflow was given."""
 
 
 def holds(condition: Condition, sight: Sight) -> bool:
-    """Whether the condition is met. Raises ValueError for a type that the engine does not know."""
+    """Whether the condition is met.
+
+    Raises:
+        ExpressionError: it is an expression that has no value, or one that is neither true nor false.
+        ValueError: its type is none that the engine knows.
+    """
     match condition.type:
         case "always":
             return True
@@ -35,6 +45,10 @@ def holds(condition: Condition, sight: Sight) -> bool:
             return _equals(sight.variables, condition)
         case "status_is":
             return bool(condition.value == ("failed" if sight.failed else "completed"))
+        case "decision_is":
+            return sight.decision is not None and bool(condition.value == sight.decision)
+        case "cel":
+            return is_true(str(condition.value), _names(sight))
         case "all_of":
             return all(holds(part, sight) for part in condition.conditions)
         case "any_of":
@@ -43,6 +57,17 @@ def holds(condition: Condition, sight: Sight) -> bool:
             return not any(holds(part, sight) for part in condition.conditions)
         case unknown:
             raise ValueError(f"unknown type of condition: {unknown!r}")
+
+
+def _names(sight: Sight) -> dict[str, Any]:
+    return {
+        "text": sight.text,
+        "input": sight.given,
+        "status": "failed" if sight.failed else "completed",
+        "decision": sight.decision,
+        "metadata": sight.metadata,
+        "variables": sight.variables,
+    }
 
 
 def _fold(condition: Condition, text: Any) -> str:

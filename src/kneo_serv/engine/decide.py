@@ -7,6 +7,7 @@ from kneo_serv.engine.commands import (
     CallFunction,
     CallTool,
     Command,
+    CompleteStep,
     EnterFlow,
     Fail,
     FailStep,
@@ -14,15 +15,19 @@ from kneo_serv.engine.commands import (
     RunAgentTurn,
     Wait,
 )
-from kneo_serv.engine.frames import AGENT_FLOW, flow_of, in_flight, step_of
+from kneo_serv.engine.frames import AGENT_FLOW, flow_of, in_flight, is_inline, step_of
 from kneo_serv.engine.guards import admission, release, results
+from kneo_serv.engine.joins import broken_by
+from kneo_serv.engine.openings import input_of
 from kneo_serv.engine.order import Next, Stuck, next_in
 from kneo_serv.engine.steps import MAX_ITERATIONS, TOOL_ERROR
+from kneo_serv.engine.transfers import offered
 from kneo_serv.engine.turns import calls_open, conversation, doubtful_call
+from kneo_serv.engine.variables import VARIABLE_TYPE, misfit
 from kneo_serv.model.message import Message, Role
 from kneo_serv.model.plan import ROOT, Flow, HumanPlan, Plan, RequestType, Step, StepKind, Strategy
 from kneo_serv.model.run import CallPhase, Frame, Run, RunStatus, StepPhase, StepState
-from kneo_serv.model.tool import Effect
+from kneo_serv.model.tool import Effect, ToolDefinition
 
 
 @dataclass(frozen=True, slots=True)
@@ -52,7 +57,7 @@ def decide(plan: Plan, run: Run, now: float) -> list[Command]:
     if excess is not None:
         # What has begun comes to its end first; nothing else begins.
         return [] if any(in_flight(state) for state in run.frame.live.values()) else [excess]
-    verdict = _frame(plan, run.frame, now)
+    verdict = _frame(plan, run.frame, run.input_text, now)
     match verdict:
         case _Done(text):
             return [Finish(text)]
@@ -73,17 +78,14 @@ def _excess(plan: Plan, run: Run) -> Fail | None:
     return None
 
 
-def _frame(plan: Plan, frame: Frame, now: float) -> _Verdict:
+def _frame(plan: Plan, frame: Frame, given: str, now: float) -> _Verdict:
+    """What is next in a workflow, which was given this text at its beginning."""
     flow = flow_of(plan, frame)
     commands: list[Command] = []
-    broken: StepState | None = None
     for state in frame.live.values():
-        if state.phase is StepPhase.FAILED:
-            # The first in declared order is told, so that it never matters who was faster; but a violation before all
-            # others, since nothing absorbs it.
-            broken = state if broken is None or (state.violation and not broken.violation) else broken
-        else:
-            commands.extend(_step(plan, frame, flow, state, now))
+        if state.phase is not StepPhase.FAILED:
+            commands.extend(_step(plan, frame, flow, state, given, now))
+    broken = broken_by(frame)
     if broken is not None:
         # What has begun comes to its end first, its retries included; but nobody is asked or waited for any more.
         rest: list[Command] = [command for command in commands if not isinstance(command, AskHuman)]
@@ -92,12 +94,12 @@ def _frame(plan: Plan, frame: Frame, now: float) -> _Verdict:
         return _Broken(
             broken.error_type or "step_failed", broken.error_message or "", broken.executes, broken.violation
         )
-    following = next_in(plan, flow, frame)
+    following = next_in(plan, flow, frame, given)
     if isinstance(following, Stuck):
         return _Broken(following.error_type, following.message, None, violation=False)
     if isinstance(following, Next):
         for key, step, index in following.steps:
-            fresh = StepState(key, step.id, step.id, step.kind, frame.text, index)
+            fresh = StepState(key, step.id, step.id, step.kind, input_of(flow, frame, step, index, given), index)
             commands.extend(_begin(plan, frame, flow, fresh))
         if following.edge is not None:
             commands.append(following.edge)
@@ -105,7 +107,7 @@ def _frame(plan: Plan, frame: Frame, now: float) -> _Verdict:
     return _Done(following)
 
 
-def _step(plan: Plan, frame: Frame, flow: Flow, state: StepState, now: float) -> list[Command]:
+def _step(plan: Plan, frame: Frame, flow: Flow, state: StepState, given: str, now: float) -> list[Command]:
     match state.phase:
         case StepPhase.READY:
             return _begin(plan, frame, flow, state)
@@ -114,17 +116,27 @@ def _step(plan: Plan, frame: Frame, flow: Flow, state: StepState, now: float) ->
                 return [Wait(state.key, state.retry_at)]
             return _begin(plan, frame, flow, state)
         case StepPhase.SETTLED:
-            return release(plan, frame, step_of(flow, state), state, state.output_text or "")
+            return _release(plan, frame, flow, state, state.output_text or "")
         case StepPhase.NESTED if state.frame is not None:
-            match _frame(plan, state.frame, now):
+            inner = given if is_inline(frame, step_of(flow, state)) else state.input_text
+            match _frame(plan, state.frame, inner, now):
                 case _Done(text):
-                    return release(plan, frame, step_of(flow, state), state, text)
+                    return _release(plan, frame, flow, state, text)
                 case _Broken(error_type, message, _, violation):
                     return [FailStep(state.key, error_type, message, violation)]
                 case commands:
                     return commands
         case _:
             return []
+
+
+def _release(plan: Plan, frame: Frame, flow: Flow, state: StepState, text: str) -> list[Command]:
+    """What an output has to go through; its text is looked at last, since guardrails may change it."""
+    commands = release(plan, frame, step_of(flow, state), state, text)
+    if not any(isinstance(command, CompleteStep) for command in commands):
+        return commands
+    why = misfit(flow, state, text)
+    return commands if why is None else [FailStep(state.key, VARIABLE_TYPE, why)]
 
 
 def _begin(plan: Plan, frame: Frame, flow: Flow, state: StepState) -> list[Command]:
@@ -143,10 +155,12 @@ def _begin(plan: Plan, frame: Frame, flow: Flow, state: StepState) -> list[Comma
             flow_key = plan.agents[agent].as_agent
             if flow_key is not None:
                 return [EnterFlow(state.key, step, state.step_id, state.index, state.attempt + 1, flow_key)]
-            return _converse(plan, agent, step, state)
+            return _converse(plan, agent, step, state, offered(plan, flow, frame, step))
 
 
-def _converse(plan: Plan, agent: str, step: Step, state: StepState) -> list[Command]:
+def _converse(
+    plan: Plan, agent: str, step: Step, state: StepState, transfers: tuple[ToolDefinition, ...]
+) -> list[Command]:
     strategy = plan.agents[agent].strategy
     running = any(call.phase is CallPhase.RUNNING for call in state.calls)
     # An attempt that a crash interrupted goes on where it stopped; only a lost one begins again under a new number.
@@ -164,7 +178,9 @@ def _converse(plan: Plan, agent: str, step: Step, state: StepState) -> list[Comm
         message = f"No final answer within {strategy.max_iterations} model turns (strategy.max_iterations)."
         return [FailStep(state.key, MAX_ITERATIONS, message)]
     messages = (Message(Role.USER, state.input_text if state.prompt is None else state.prompt), *conversation(state))
-    return [RunAgentTurn(state.key, step, state.step_id, state.index, attempt, state.turn + 1, agent, messages)]
+    return [
+        RunAgentTurn(state.key, step, state.step_id, state.index, attempt, state.turn + 1, agent, messages, transfers)
+    ]
 
 
 def _lost(state: StepState, strategy: Strategy) -> FailStep | None:
@@ -197,8 +213,8 @@ def _ask_about(state: StepState, step: Step, what: str) -> AskHuman:
         state.input_text,
         title="Did it happen?",
         prompt=(
-            f"A crash came while {what} was at work, and its effect is declared as 'once': nobody knows whether it "
-            "happened. Approve to call it again, provide its result if it happened, reject to stop the run."
+            f"A crash or a time limit came while {what} was at work, and its effect is declared as 'once': nobody knows "
+            "whether it happened. Approve to call it again, provide its result if it happened, reject to stop the run."
         ),
         metadata={"needs_review": True},
     )

@@ -6,10 +6,12 @@ from typing import assert_never
 
 from kneo_serv.engine.forks import forked
 from kneo_serv.engine.frames import AGENT_FLOW, in_frame
-from kneo_serv.engine.guards import fold_guard
+from kneo_serv.engine.guards import GuardEvent, fold_guard
 from kneo_serv.engine.keys import ROOT_KEY, frame_of
 from kneo_serv.engine.legs import continued, interrupted
+from kneo_serv.engine.openings import given_to, opened
 from kneo_serv.engine.steps import fold_step
+from kneo_serv.engine.variables import taken_over
 from kneo_serv.model import event as ev
 from kneo_serv.model.ids import StepKey
 from kneo_serv.model.plan import ROOT, Plan
@@ -36,6 +38,7 @@ def evolve(plan: Plan, run: Run, recorded: ev.Recorded) -> Run:
 def _apply(plan: Plan, run: Run, event: ev.Event, at: float) -> Run:
     match event:
         case ev.RunCreated():
+            flow = ROOT if event.target == "workflow" else AGENT_FLOW
             return replace(
                 run,
                 status=RunStatus.RUNNING,
@@ -47,7 +50,7 @@ def _apply(plan: Plan, run: Run, event: ev.Event, at: float) -> Run:
                 timeout_seconds=event.timeout_seconds,
                 engine_version=event.engine_version,
                 token_budget=event.token_budget,
-                frame=Frame(ROOT if event.target == "workflow" else AGENT_FLOW, ROOT_KEY, event.input_text),
+                frame=opened(plan, flow, ROOT_KEY, event.input_text, given=event.input_text),
             )
         case ev.LegStarted():
             frame = run.frame and interrupted(run.frame)
@@ -58,15 +61,15 @@ def _apply(plan: Plan, run: Run, event: ev.Event, at: float) -> Run:
         case ev.StepCompleted():
             run = replace(run, steps=run.steps + 1)
             return _in_frame(run, frame_of(event.key), lambda frame: fold_step(plan, frame, event))
+        case ev.StepStarted() | ev.HumanAsked():
+            return _begun(plan, run, event)
         case (
-            ev.StepStarted()
-            | ev.StepFailed()
+            ev.StepFailed()
             | ev.ModelTurnStarted()
             | ev.ToolCallStarted()
             | ev.ToolCallCompleted()
             | ev.ToolCallFailed()
             | ev.ToolPolicyDenied()
-            | ev.HumanAsked()
             | ev.HumanAnswered()
             | ev.HumanEscalated()
         ):
@@ -113,11 +116,25 @@ def _apply(plan: Plan, run: Run, event: ev.Event, at: float) -> Run:
         case ev.StepReturned() | ev.GuardrailStarted() | ev.GuardrailApplied():
             if isinstance(event, ev.GuardrailApplied):
                 run = replace(run, usage=run.usage + event.usage)
-            return _in_frame(run, frame_of(event.key), lambda frame: fold_guard(frame, event))
+            return _in_frame(run, frame_of(event.key), lambda frame: fold_guard(_emptied(plan, frame, event), event))
         case ev.HumanReminded() | ev.HumanExpired() | ev.LateOutcome():
             return run
         case _:
             assert_never(event)
+
+
+def _begun(plan: Plan, run: Run, event: ev.StepStarted | ev.HumanAsked) -> Run:
+    try:
+        given = given_to(plan, run, frame_of(event.key))
+    except KeyError as missing:
+        raise JournalFault(f"{missing.args[0]}: nothing of this key is live") from None
+    return _in_frame(run, frame_of(event.key), lambda frame: fold_step(plan, frame, event, given))
+
+
+def _emptied(plan: Plan, frame: Frame, event: GuardEvent) -> Frame:
+    """The frame with the variables of a nested one that is about to be let go."""
+    state = frame.live.get(event.key)
+    return taken_over(plan, frame, state) if isinstance(event, ev.StepReturned) and state is not None else frame
 
 
 def _in_frame(run: Run, frame_key: StepKey, change: Callable[[Frame], Frame]) -> Run:

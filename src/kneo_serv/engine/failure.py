@@ -24,6 +24,8 @@ class Failure:
     message: str
     violation: bool = False
     final: bool = False
+    uncertain: bool = False
+    """It was given up while it was at work: nobody knows whether it happened."""
 
 
 def failed_step(plan: Plan, run: Run, failure: Failure, *, now: float) -> ev.StepFailed:
@@ -50,6 +52,7 @@ def failed_step(plan: Plan, run: Run, failure: Failure, *, now: float) -> ev.Ste
         now + backoff if resolution is ev.Resolution.RETRY else None,
         state.index,
         failure.violation,
+        failure.uncertain,
     )
 
 

@@ -4,6 +4,7 @@ from collections.abc import Iterator
 from dataclasses import replace
 
 from kneo_serv.engine.frames import find, flow_of, in_frame, with_step
+from kneo_serv.engine.joins import begun
 from kneo_serv.engine.keys import frame_of
 from kneo_serv.engine.legs import continued
 from kneo_serv.model.event import RunForked
@@ -44,7 +45,7 @@ def forked(plan: Plan, run: Run, event: RunForked) -> Run:
 
 def is_untouched(frame: Frame) -> bool:
     """Whether no step of the workflow has begun yet."""
-    return not (frame.live or frame.index or frame.lap or frame.visits)
+    return not (frame.live or frame.index or frame.lap or begun(frame))
 
 
 def input_place(plan: Plan, frame: Frame) -> StepKey | None:
@@ -54,7 +55,7 @@ def input_place(plan: Plan, frame: Frame) -> StepKey | None:
     """
     if not frame.live:
         parallel = flow_of(plan, frame).type in (FlowType.CONCURRENT, FlowType.MAP)
-        return None if parallel and frame.visits else frame.key
+        return None if parallel and (frame.index or begun(frame)) else frame.key
     if len(frame.live) > 1:
         return None
     (state,) = frame.live.values()

@@ -3,8 +3,9 @@
 from collections.abc import Callable, Iterator
 from dataclasses import replace
 
+from kneo_serv.engine.joins import has_enough
 from kneo_serv.engine.keys import frame_of
-from kneo_serv.model.event import Resolution, StepFailed
+from kneo_serv.model.event import Resolution, StepCompleted, StepFailed
 from kneo_serv.model.ids import StepKey
 from kneo_serv.model.plan import ROOT, Flow, FlowType, Plan, Step, StepKind
 from kneo_serv.model.run import CallPhase, Frame, Run, StepPhase, StepState
@@ -23,9 +24,37 @@ def flow_of(plan: Plan, frame: Frame) -> Flow:
 
 def step_of(flow: Flow, state: StepState) -> Step:
     """The step whose target an instance executes."""
-    if state.index is not None and flow.steps[state.index].id == state.executes:
-        return flow.steps[state.index]
-    return flow.step(state.executes)
+    return step_named(flow, state.executes, state.index)
+
+
+def step_named(flow: Flow, step_id: str, index: int | None = None) -> Step:
+    """The step of this id; `index` is where it stands, if that is known. Raises KeyError."""
+    # In a map the index is the place of an item in the list, which says nothing of the one step that there is.
+    if index is not None and index < len(flow.steps) and flow.steps[index].id == step_id:
+        return flow.steps[index]
+    for added in (flow.aggregator, flow.speaker):
+        if added is not None and added.id == step_id:
+            return added
+    return flow.step(step_id)
+
+
+def side_by_side(flow: Flow) -> bool:
+    """Whether the steps of a workflow are at work at the same time."""
+    return flow.type is FlowType.CONCURRENT or flow.type is FlowType.MAP
+
+
+def is_inline(frame: Frame, step: Step) -> bool:
+    """Whether a step holds steps of its own (kind parallel or map), which share the variables around them."""
+    return step.kind is StepKind.WORKFLOW and step.ref == f"{frame.flow}/{step.id}"
+
+
+def branch_to(frame: Frame, key: StepKey) -> StepState | None:
+    """The live instance of this frame in whose own frame `key` lies, or which opened the frame of that key."""
+    segment = key[len(frame.key) + 1 :].partition("/")[0]
+    state = frame.live.get(StepKey(f"{frame.key}/{segment.partition('@')[0]}"))
+    if state is None or state.frame is None:
+        return None
+    return state if key == state.frame.key or _holds(state.frame, key) else None
 
 
 def find(frame: Frame | None, key: StepKey) -> StepState | None:
@@ -34,10 +63,8 @@ def find(frame: Frame | None, key: StepKey) -> StepState | None:
         return None
     if key in frame.live:
         return frame.live[key]
-    for state in frame.live.values():
-        if state.frame is not None and _holds(state.frame, key):
-            return find(state.frame, key)
-    return None
+    branch = branch_to(frame, key)
+    return None if branch is None else find(branch.frame, key)
 
 
 def frame_holding(frame: Frame, key: StepKey) -> Frame | None:
@@ -45,21 +72,19 @@ def frame_holding(frame: Frame, key: StepKey) -> Frame | None:
     wanted = frame_of(key)
     if frame.key == wanted:
         return frame
-    for state in frame.live.values():
-        if state.frame is not None and _holds(state.frame, key):
-            return frame_holding(state.frame, key)
-    return None
+    branch = branch_to(frame, key)
+    return None if branch is None or branch.frame is None else frame_holding(branch.frame, key)
 
 
 def in_frame(frame: Frame, frame_key: StepKey, change: Callable[[Frame], Frame]) -> Frame:
     """The tree with one frame changed. Raises KeyError when there is no such frame."""
     if frame.key == frame_key:
         return change(frame)
-    for state in frame.live.values():
-        if state.frame is not None and _holds(state.frame, StepKey(f"{frame_key}/")):
-            inner = in_frame(state.frame, frame_key, change)
-            return replace(frame, live={**frame.live, state.key: replace(state, frame=inner)})
-    raise KeyError(frame_key)
+    state = branch_to(frame, frame_key)
+    if state is None or state.frame is None:
+        raise KeyError(frame_key)
+    inner = in_frame(state.frame, frame_key, change)
+    return replace(frame, live={**frame.live, state.key: replace(state, frame=inner)})
 
 
 def with_step(frame: Frame, state: StepState) -> Frame:
@@ -104,14 +129,20 @@ def open_tasks(run: Run) -> list[StepState]:
     return [state for state in leaves(run.frame) if state.phase is StepPhase.ASKED]
 
 
-def withdrawn(run: Run, event: StepFailed) -> list[StepState]:
-    """Instances whose questions nobody can answer any more once this failure is folded into `run`.
+def withdrawn(run: Run, event: StepCompleted | StepFailed) -> list[StepState]:
+    """Instances whose questions nobody can answer any more once this event is folded into `run`.
 
-    They live in a nested workflow that is given up for another attempt, for its fallback, or for good.
+    They live in a nested workflow that is given up for another attempt, for its fallback, or for good; or beside a
+    branch with which enough have finished.
     """
-    state = find(run.frame, event.key)
-    if state is None or event.resolution is Resolution.FAIL:
+    state, frame = find(run.frame, event.key), run.frame and frame_holding(run.frame, event.key)
+    if state is None or frame is None:
         return []
+    resolution = event.resolution if isinstance(event, StepFailed) else Resolution.CONTINUE
+    if resolution is Resolution.FAIL:
+        return []
+    if resolution is Resolution.CONTINUE and has_enough(frame, ending=1):
+        return [inner for inner in leaves(frame) if inner.phase is StepPhase.ASKED]
     return [inner for inner in leaves(state.frame) if inner.phase is StepPhase.ASKED]
 
 

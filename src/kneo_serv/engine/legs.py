@@ -6,8 +6,9 @@ from dataclasses import replace
 from kneo_serv.engine.frames import flow_of
 from kneo_serv.engine.guards import GUARDRAIL_VIOLATION, asked_again, forgiven, taken_up
 from kneo_serv.engine.steps import MAX_ITERATIONS, TOOL_ERROR
+from kneo_serv.engine.variables import VARIABLE_TYPE
 from kneo_serv.model.plan import FlowType, Plan
-from kneo_serv.model.run import CallPhase, Frame, StepPhase, StepState
+from kneo_serv.model.run import CallPhase, Frame, Screening, StepPhase, StepState
 
 
 def interrupted(frame: Frame) -> Frame:
@@ -70,6 +71,10 @@ def _revived(state: StepState) -> StepState:
     done = forgiven(fresh) if state.error_type == GUARDRAIL_VIOLATION else None
     if done is not None:
         return done
+    if state.error_type == VARIABLE_TYPE and not (state.frame is not None and state.frame.live):
+        # Its own output did not fit: only another one can.
+        again = replace(fresh, phase=StepPhase.RETRY, frame=None, output_text=None, screening=Screening())
+        return replace(again, messages=(), calls=(), turn=0)
     if state.error_type == MAX_ITERATIONS:
         return replace(fresh, messages=(), calls=(), turn=0)
     # A failed call that the model may hear of stays answered, unless it is what the step failed of.

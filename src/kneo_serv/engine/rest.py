@@ -3,6 +3,7 @@
 from dataclasses import dataclass
 
 from kneo_serv.engine.frames import leaves
+from kneo_serv.engine.joins import broken_by
 from kneo_serv.model.ids import ContinuationId
 from kneo_serv.model.run import Frame, Phase, Run, RunStatus, StepPhase
 
@@ -41,13 +42,10 @@ def _busy(frame: Frame) -> bool:
     """Whether something is being done here, or can be done without a person and before any timer."""
     if not frame.live:
         return True
-    broken = False
     for state in frame.live.values():
         match state.phase:
-            case StepPhase.ASKED:
+            case StepPhase.ASKED | StepPhase.FAILED:
                 continue
-            case StepPhase.FAILED:
-                broken = True
             case StepPhase.RETRY if state.retry_at is not None:
                 continue
             case StepPhase.NESTED if state.frame is not None and not _busy(state.frame):
@@ -55,7 +53,7 @@ def _busy(frame: Frame) -> bool:
             case _:
                 return True
     # What failed is told as soon as nothing beside it waits for another attempt.
-    return broken and _retry_at(frame) is None
+    return broken_by(frame) is not None and _retry_at(frame) is None
 
 
 def _retry_at(frame: Frame | None) -> float | None:

@@ -4,10 +4,15 @@ from dataclasses import replace
 from typing import assert_never
 
 from kneo_serv.engine.answers import answer_text
-from kneo_serv.engine.frames import AGENT_FLOW, flow_of, in_place_of, step_of, with_step, without_step
+from kneo_serv.engine.frames import AGENT_FLOW, flow_of, in_place_of, step_named, step_of, with_step, without_step
 from kneo_serv.engine.guards import reviewed
+from kneo_serv.engine.joins import has_enough
 from kneo_serv.engine.keys import fallback_key, nested_key
+from kneo_serv.engine.openings import input_of, nested
+from kneo_serv.engine.speakers import named
+from kneo_serv.engine.transfers import handed_text, misdirected, transfer, transfer_of
 from kneo_serv.engine.turns import conversation, doubtful_call, needs_tools
+from kneo_serv.engine.variables import kept
 from kneo_serv.model import event as ev
 from kneo_serv.model.message import Message, Role
 from kneo_serv.model.plan import ROOT, Flow, FlowType, OnReject, Plan, StepKind
@@ -36,13 +41,16 @@ type StepEvent = (
 )
 
 
-def fold_step(plan: Plan, frame: Frame, event: StepEvent) -> Frame:
-    """The frame after something happened to one of its steps. Raises KeyError when the step is not live."""
+def fold_step(plan: Plan, frame: Frame, event: StepEvent, given: str = "") -> Frame:
+    """The frame after something happened to one of its steps. Raises KeyError when the step is not live.
+
+    `given` is what the frame's workflow began with; it counts where a step begins.
+    """
     match event:
         case ev.StepStarted():
-            return _started(plan, frame, event)
+            return _started(plan, frame, event, given)
         case ev.HumanAsked():
-            return _asked(plan, frame, event)
+            return _asked(plan, frame, event, given)
         case ev.StepCompleted():
             return _ended(plan, frame, frame.live[event.key], event.output_text, failed=False)
         case ev.StepFailed():
@@ -70,33 +78,38 @@ def fold_step(plan: Plan, frame: Frame, event: StepEvent) -> Frame:
             assert_never(event)
 
 
-def _started(plan: Plan, frame: Frame, event: ev.StepStarted) -> Frame:
+def _started(plan: Plan, frame: Frame, event: ev.StepStarted, given: str) -> Frame:
     step_id = event.fallback_for or event.step_id
+    flow = flow_of(plan, frame)
     state = frame.live.get(event.key)
     if state is None:
-        frame = _visited(plan, frame, step_id)
-        state = StepState(event.key, step_id, event.step_id, event.step_kind, frame.text, event.index)
-    nested = None
+        text = input_of(flow, frame, step_named(flow, step_id, event.index), event.index, given)
+        state = StepState(event.key, step_id, event.step_id, event.step_kind, text, event.index)
+        frame = _visited(flow, frame, step_id)
+    inner = None
     if event.flow is not None:
-        nested = Frame(event.flow, nested_key(event.key, event.attempt), state.input_text)
+        step, key = step_of(flow, state), nested_key(event.key, event.attempt)
+        inner = nested(plan, frame, step, event.flow, key, state.input_text, given=given)
     return with_step(
         frame,
         replace(
             state,
-            phase=StepPhase.RUNNING if nested is None else StepPhase.NESTED,
+            phase=StepPhase.RUNNING if inner is None else StepPhase.NESTED,
             attempt=event.attempt,
             retry_at=None,
             uncertain=False,
-            frame=nested,
+            frame=inner,
         ),
     )
 
 
-def _asked(plan: Plan, frame: Frame, event: ev.HumanAsked) -> Frame:
+def _asked(plan: Plan, frame: Frame, event: ev.HumanAsked, given: str) -> Frame:
     state = frame.live.get(event.key)
     if state is None:
-        frame = _visited(plan, frame, event.step_id)
-        state = StepState(event.key, event.step_id, event.step_id, StepKind.HUMAN, frame.text, event.index)
+        flow = flow_of(plan, frame)
+        text = input_of(flow, frame, step_named(flow, event.step_id, event.index), event.index, given)
+        state = StepState(event.key, event.step_id, event.step_id, StepKind.HUMAN, text, event.index)
+        frame = _visited(flow, frame, event.step_id)
     task = TaskState(event.continuation_id, event.request.id, event.expires_at)
     decided = state.task.decision if state.task is not None else None
     return with_step(frame, replace(state, phase=StepPhase.ASKED, task=task, decided=decided))
@@ -127,13 +140,13 @@ def _answered(plan: Plan, frame: Frame, state: StepState, event: ev.HumanAnswere
 
 
 def _reviewed(plan: Plan, state: StepState, event: ev.HumanAnswered) -> StepState:
-    """A person said what became of an effect that a crash left uncertain."""
+    """A person said what became of an effect that a crash or a time limit left uncertain."""
     if event.decision is Decision.REJECTED:
         return replace(
             state,
             phase=StepPhase.FAILED,
             error_type="effect_uncertain",
-            error_message="A crash left the effect uncertain, and the reviewer decided not to go on.",
+            error_message="Nobody knows whether the effect happened, and the reviewer decided not to go on.",
         )
     again = event.decision is Decision.APPROVED
     doubtful = doubtful_call(plan, state)
@@ -157,12 +170,13 @@ def _failed(plan: Plan, frame: Frame, state: StepState, event: ev.StepFailed) ->
         error_type=event.error_type,
         error_message=event.message,
         violation=event.violation,
+        uncertain=event.uncertain,
     )
     match event.resolution:
         case ev.Resolution.RETRY:
             if state.phase is not StepPhase.RUNNING:
                 # The conversation itself led nowhere. When only the model's answer was lost, it is taken up again.
-                lost = replace(lost, messages=(), calls=(), turn=0)
+                lost = replace(lost, messages=(), calls=(), turn=0, output_text=None, screening=Screening(), task=None)
             return with_step(frame, replace(lost, phase=StepPhase.RETRY, retry_at=event.retry_at, frame=None))
         case ev.Resolution.CONTINUE:
             return _ended(plan, frame, state, state.input_text, failed=True)
@@ -184,39 +198,58 @@ def _failed(plan: Plan, frame: Frame, state: StepState, event: ev.StepFailed) ->
             assert_never(event.resolution)
 
 
-def _visited(plan: Plan, frame: Frame, step_id: str) -> Frame:
+def _visited(flow: Flow, frame: Frame, step_id: str) -> Frame:
     """The frame once a step of it begins. A sequence needs no count, since its cursor never comes by twice."""
-    if flow_of(plan, frame).type is FlowType.SEQUENTIAL:
+    if flow.type is FlowType.SEQUENTIAL:
         return frame
+    if flow.type is FlowType.MAP and not _is_aggregator(flow, step_id):
+        # Items begin in the order of the list, so that their number tells which ones did.
+        return replace(frame, index=frame.index + 1)
     return replace(frame, visits={**frame.visits, step_id: frame.visits.get(step_id, 0) + 1}, next=None)
 
 
 def _ended(plan: Plan, frame: Frame, state: StepState, text: str, *, failed: bool) -> Frame:
-    frame = without_step(frame, state.key)
     flow = flow_of(plan, frame)
+    frame = without_step(frame if failed else kept(plan, frame, state, text), state.key)
+    if _is_aggregator(flow, state.step_id):
+        return replace(frame, outputs={**frame.outputs, state.step_id: text})
+    if flow.speaker is not None and state.step_id == flow.speaker.id:
+        return replace(frame, next=named(flow, frame, None if failed else text))
+    if has_enough(frame):
+        # Nobody waits for the others any more: they are gone, with all that they have begun.
+        frame = replace(frame, live={})
     decision = state.task.decision if state.task is not None else None
     goto = _goto(plan, flow, state) if decision is Decision.REJECTED else None
     match flow.type:
         case FlowType.SEQUENTIAL if goto is not None:
             return replace(frame, index=flow.steps.index(flow.step(goto)), lap=frame.lap + 1, text=text)
+        case FlowType.HANDOFF if flow.transfer:
+            following = None if failed else transfer_of(flow, step_of(flow, state), state)
+            return replace(frame, index=frame.index + 1, text=text, next=following)
+        case FlowType.GROUP_CHAT if flow.until is not None or flow.speaker is not None:
+            return _left(replace(frame, index=frame.index + 1, text=text), state, decision, failed=failed)
         case FlowType.SEQUENTIAL | FlowType.HANDOFF | FlowType.GROUP_CHAT:
             return replace(frame, index=frame.index + 1, text=text)
         case FlowType.CONCURRENT if failed or decision is Decision.APPROVED:
             return frame  # it said nothing of its own, so that the word stays with those who did
-        case FlowType.CONCURRENT | FlowType.MAP:
+        case FlowType.CONCURRENT:
             return replace(frame, outputs={**frame.outputs, state.step_id: text})
+        case FlowType.MAP:
+            # Each item has its place in the result, whatever became of it.
+            return replace(frame, outputs={**frame.outputs, str(state.index): text})
         case FlowType.GRAPH if goto is not None:
             return replace(frame, index=frame.index + 1, text=text, next=goto)
         case FlowType.GRAPH:
-            return replace(
-                frame,
-                index=frame.index + 1,
-                text=text,
-                last=state.step_id,
-                last_executed=state.executes,
-                last_failed=failed,
-                decision=decision,
-            )
+            return _left(replace(frame, index=frame.index + 1, text=text), state, decision, failed=failed)
+
+
+def _left(frame: Frame, state: StepState, decision: Decision | None, *, failed: bool) -> Frame:
+    """The frame with what conditions are to see of a step that ended."""
+    return replace(frame, last=state.step_id, last_executed=state.executes, last_failed=failed, decision=decision)
+
+
+def _is_aggregator(flow: Flow, step_id: str) -> bool:
+    return flow.aggregator is not None and step_id == flow.aggregator.id
 
 
 def _goto(plan: Plan, flow: Flow, state: StepState) -> str | None:
@@ -230,10 +263,25 @@ def _turn(plan: Plan, frame: Frame, state: StepState, event: ev.ModelTurnComplet
     answer = Message(Role.ASSISTANT, event.text, tool_calls=event.tool_calls, raw=event.raw)
     messages = (*conversation(state), answer)
     state = replace(state, turn=event.turn, messages=messages, usage=state.usage + event.usage)
-    agent = plan.agents[ROOT if frame.flow == AGENT_FLOW else step_of(flow_of(plan, frame), state).ref]
-    if not needs_tools(agent, event.tool_calls):
+    flow = flow_of(plan, frame)
+    step = step_of(flow, state)
+    agent = plan.agents[ROOT if frame.flow == AGENT_FLOW else step.ref]
+    handed = transfer(flow, step, event.tool_calls)
+    if handed is not None:
+        text = handed_text(event.text, handed[1], state.input_text)
+        return replace(state, phase=StepPhase.SETTLED, output_text=text, calls=(), screening=Screening())
+    lost = {call.id: why for call in event.tool_calls if (why := misdirected(flow, step, agent, call)) is not None}
+    if not lost and not needs_tools(agent, event.tool_calls):
         return replace(state, phase=StepPhase.SETTLED, output_text=event.text, calls=(), screening=Screening())
-    calls = tuple(CallState(call, state.call_count + place) for place, call in enumerate(event.tool_calls, 1))
+    if not needs_tools(agent, event.tool_calls):
+        # Every wish needs an answer, also those that the strategy simple passes over.
+        lost = {call.id: lost.get(call.id, "you have no tools but those to hand over") for call in event.tool_calls}
+    calls = tuple(
+        CallState(call, state.call_count + place, CallPhase.FAILED, lost[call.id])
+        if call.id in lost
+        else CallState(call, state.call_count + place)
+        for place, call in enumerate(event.tool_calls, 1)
+    )
     return replace(state, phase=StepPhase.READY, uncertain=False, calls=calls, call_count=state.call_count + len(calls))
 
 

@@ -139,6 +139,8 @@ class StepFailed:
     retry_at: float | None = None
     index: int | None = None
     violation: bool = False
+    uncertain: bool = False
+    """It was given up while it was at work: nobody knows whether it happened."""
 
 
 @dataclass(frozen=True, slots=True)
