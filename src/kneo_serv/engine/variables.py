@@ -103,7 +103,7 @@ def misfit(flow: Flow, state: StepState, text: str) -> str | None:
 
 
 def kept(plan: Plan, frame: Frame, state: StepState, text: str) -> Frame:
-    """The frame with the step's output in its variable, and with what was written inside a step of kind parallel or map."""
+    """The frame with the step's output in its variable, and with what a step of kind parallel or map wrote."""
     flow = flow_of(plan, frame)
     frame = taken_over(plan, frame, state)
     name = _target(flow, state)

@@ -20,12 +20,13 @@ from kneo_serv.engine import (
     Wait,
     begin,
     decide,
+    find,
     posture,
 )
 from kneo_serv.engine.begin import IdSource
 from kneo_serv.model import event as ev
 from kneo_serv.model.clock import Clock
-from kneo_serv.model.ids import Owner, RunId
+from kneo_serv.model.ids import Owner, RunId, StepKey
 from kneo_serv.model.run import Phase
 from kneo_serv.platform.draft import Draft
 from kneo_serv.platform.journal import RunJournal
@@ -91,7 +92,7 @@ class Driver:
         self._clock = clock
         self._ids = ids
         self._options = options
-        self._tasks: set[asyncio.Task[Outcome]] = set()
+        self._tasks: dict[asyncio.Task[Outcome], StepKey] = {}
         self._wakened = asyncio.Event()
         self._stale = False
         self._stopping = False
@@ -171,6 +172,7 @@ class Driver:
                     return DriveEnd.ENDED
                 if release:
                     return DriveEnd.REST
+                self._drop_unneeded()
                 if not self._launch(effects):
                     return DriveEnd.LOST
             elif not self._tasks and posture(draft.run).phase is Phase.RUNNABLE and not self._stopping:
@@ -224,11 +226,13 @@ class Driver:
             return False
         journal, fence = self._journal, self._lease.fence
         for effect in effects:
+            if find(journal.run.frame, effect.key) is None:
+                continue  # enough of its siblings finished within the same append
             task = asyncio.create_task(
                 self._performer.perform(journal.plan, journal.run.id, fence, effect, history=self._history)
             )
             task.add_done_callback(lambda _: self._wakened.set())
-            self._tasks.add(task)
+            self._tasks[task] = effect.key
         return True
 
     async def _wait(self, draft: Draft) -> list[Outcome]:
@@ -244,8 +248,15 @@ class Driver:
             pass  # something is due: the caller looks what
         self._wakened.clear()
         done = [task for task in self._tasks if task.done()]
-        self._tasks.difference_update(done)
-        return [task.result() for task in done]
+        for task in done:
+            del self._tasks[task]
+        return [task.result() for task in done if not task.cancelled()]
+
+    def _drop_unneeded(self) -> None:
+        """Cancels what is in flight for branches that nobody waits for any more."""
+        for task, key in self._tasks.items():
+            if find(self._journal.run.frame, key) is None:
+                task.cancel()
 
     async def _settle(self) -> list[Outcome]:
         """Cancels what is still in flight and gives it a grace; the outcomes of what ended all the same."""

@@ -119,8 +119,8 @@ class Performer:
             request = TurnRequest(
                 agent.name,
                 told.messages,
-                self._toolbox(plan).definitions(agent.tools),
-                f"{run_id}:{effect.key}:{effect.turn}",
+                (*self._toolbox(plan).definitions(agent.tools), *effect.transfers),
+                f"{run_id}:{effect.key}:{effect.attempt}:{effect.turn}",
             )
             turn = await _in_time(runtime.turn(request), effect.step)
             _check_size(plan, turn.text)
@@ -169,6 +169,7 @@ class Performer:
             violation=isinstance(error, ToolPolicyViolation),
             # A time-out of the function's own, of a request that it made, is a failure like any other.
             final=isinstance(error, StepTimeoutError) and not self._options.retry_on_timeout,
+            uncertain=isinstance(error, StepTimeoutError),
         )
         return Lost(step.id, attempt, failure)
 

@@ -44,7 +44,7 @@ def tasks_opened(plan: Plan, events: Sequence[ev.Recorded], runs: Sequence[Run])
 
 
 def tasks_closed(events: Sequence[ev.Recorded], runs: Sequence[Run]) -> tuple[TaskClosing, ...]:
-    """Closings for the answers among these events, and for questions that a failure withdraws.
+    """Closings for the answers among these events, and for questions that nobody needs answered any more.
 
     `runs` are the run before each event. A deadline that fails the run closes its task with the run.
     """
@@ -56,10 +56,10 @@ def tasks_closed(events: Sequence[ev.Recorded], runs: Sequence[Run]) -> tuple[Ta
                 closed.append(TaskClosing(answer.continuation_id, status, recorded.at, answer.decision, answer.actor))
             case ev.RunExpired(continuation_id=expired):
                 closed.append(TaskClosing(expired, TaskStatus.EXPIRED, recorded.at))
-            case ev.StepFailed() as failure:
+            case ev.StepCompleted() | ev.StepFailed() as end:
                 closed.extend(
                     TaskClosing(state.task.continuation_id, TaskStatus.CANCELLED, recorded.at)
-                    for state in withdrawn(run, failure)
+                    for state in withdrawn(run, end)
                     if state.task is not None
                 )
             case _:
