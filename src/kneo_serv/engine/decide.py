@@ -214,7 +214,8 @@ def _ask_about(state: StepState, step: Step, what: str) -> AskHuman:
         title="Did it happen?",
         prompt=(
             f"A crash or a time limit came while {what} was at work, and its effect is declared as 'once': "
-            "nobody knows whether it happened. Approve to call it again, provide its result if it happened, reject to stop the run."
+            "nobody knows whether it happened. Approve to call it again, provide its result if it happened, "
+            "reject to stop the run."
         ),
         metadata={"needs_review": True},
     )
