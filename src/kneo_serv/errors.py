@@ -74,6 +74,18 @@ class SpecPathConfinementError(KneoError, ValueError):
     code = "spec_path_confined"
 
 
+class EnvironmentPolicyError(KneoError, PermissionError):
+    """The policy of an environment refuses the spec; `diagnostics` say what it demands."""
+
+    code = "environment_policy_blocked"
+
+    def __init__(self, *, environment: str, diagnostics: Sequence[dict[str, Any]]) -> None:
+        reasons = "; ".join(str(item.get("message")) for item in diagnostics)
+        super().__init__(f"The policy of environment {environment!r} refuses this spec: {reasons}")
+        self.environment = environment
+        self.diagnostics = list(diagnostics)
+
+
 class RunStateConflictError(KneoError, RuntimeError):
     """The status of the run forbids the operation."""
 

@@ -8,12 +8,11 @@ from kneo_serv.platform.calls.forks import ForkCalls
 from kneo_serv.platform.calls.history import HistoryCalls
 from kneo_serv.platform.calls.people import PeopleCalls
 from kneo_serv.platform.calls.runs import RunCalls
-from kneo_serv.platform.calls.specs import SpecCalls
 from kneo_serv.platform.calls.upkeep import UpkeepCalls
 from kneo_serv.platform.platform import Platform
 
 
-class PlatformManager(RunCalls, ForkCalls, HistoryCalls, PeopleCalls, UpkeepCalls, AuditCalls, SpecCalls):
+class PlatformManager(RunCalls, ForkCalls, HistoryCalls, PeopleCalls, UpkeepCalls, AuditCalls):
     """Blocking calls to one platform, safe from any thread but the platform's own.
 
     The platform starts with the first call that needs it, on a daemon thread: a script may simply end.

@@ -5,18 +5,20 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
-from kneo_serv.errors import InvalidRequestError
+from kneo_serv.errors import EnvironmentPolicyError, InvalidRequestError
 from kneo_serv.model.ids import RunId
 from kneo_serv.model.page import Page, RunFilter
 from kneo_serv.model.run import PAUSED, RunRecord, RunResult, RunStatus
-from kneo_serv.platform.calls.calling import Calling, OnEvent
+from kneo_serv.platform.calls.calling import OnEvent
+from kneo_serv.platform.calls.specs import SpecCalls
 from kneo_serv.platform.platform import Platform, Submission
+from kneo_serv.spec import enforce
 
 TARGETS = ("agent", "workflow")
 """What a run may execute."""
 
 
-class RunCalls(Calling):
+class RunCalls(SpecCalls):
     """Starting, looking up, ending and continuing runs."""
 
     def run_from_spec(
@@ -175,6 +177,10 @@ class RunCalls(Calling):
             package = self.compiler.compile(str(spec_path), **options)
         else:
             package = self.compiler.compile_dict(dict(spec or {}), **options)
+        policy = None if environment is None else self.get_environment_policy(environment)
+        refused = [] if policy is None else enforce(policy, package.spec, package.diagnostics)
+        if environment is not None and refused:
+            raise EnvironmentPolicyError(environment=environment, diagnostics=[item.to_dict() for item in refused])
         if target == "workflow" and package.plan.root_flow is None:
             raise InvalidRequestError("The spec has no workflow; use target 'agent', or add a block workflow.")
         asked = {"spec_path": None if spec_path is None else str(spec_path), "target": target, **options}
