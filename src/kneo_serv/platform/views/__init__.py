@@ -3,6 +3,7 @@
 The events are the public ones, so nothing in here sees a secret.
 """
 
+from kneo_serv.platform.views.audit import audit_view
 from kneo_serv.platform.views.checkpoint import Checkpoint, checkpoints
 from kneo_serv.platform.views.difference import checkpoint_diff
 from kneo_serv.platform.views.recovery import recovery_context, replay_view
@@ -12,6 +13,7 @@ from kneo_serv.platform.views.trace import trace_events
 
 __all__ = [
     "Checkpoint",
+    "audit_view",
     "checkpoint_diff",
     "checkpoints",
     "pause_metadata",
