@@ -100,7 +100,9 @@ def test_the_steps_of_a_spec_are_explained_and_drawn(kneo: Shell) -> None:
     assert "1. think (agent helper)" in told
     assert "2. check (human boss)" in told
     drawn = kneo("spec", "graph", "good.yaml").stdout
-    assert drawn == 'flowchart TD\n  n0["think (agent)"]\n  n1["check (human)"]\n  n0 --> n1\n'
+    assert drawn == "two-steps (sequential)\n├─ think: agent helper\n└─ check: human boss\n"
+    assert kneo("spec", "graph", "good.yaml", "--format", "mermaid").stdout.startswith("flowchart")
+    assert kneo("spec", "graph", "good.yaml", "--format", "dot").stdout.startswith("digraph")
     assert [node["id"] for node in kneo("spec", "graph", "good.yaml", "--json").json["nodes"]] == ["think", "check"]
 
 

@@ -2,7 +2,7 @@
 
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Protocol
 
@@ -38,6 +38,22 @@ class RunOrder:
     tags: tuple[str, ...] = ()
 
 
+@dataclass(frozen=True, slots=True)
+class ForkOrder:
+    """What is to be run anew from one of a run's checkpoints, and what is to be other than it was there.
+
+    `at_sequence` None is the last checkpoint that can be gone on from; with `retry`, the last one before the failure.
+    """
+
+    run_id: str
+    at_sequence: int | None = None
+    retry: bool = False
+    input_text: str | None = None
+    answer: HumanResponse | None = None
+    model: Mapping[str, Any] | None = None
+    accept_side_effects: bool = False
+
+
 class Backend(Protocol):
     """Runs and people's tasks, wherever they are kept."""
 
@@ -47,6 +63,14 @@ class Backend(Protocol):
 
     def continue_run(self, run_id: str, listener: "Listener") -> Answer:
         """Takes a failed run up after its last finished step."""
+        ...
+
+    def preview_fork(self, run_id: str, at_sequence: int | None) -> Answer:
+        """What a fork would keep, and what it may do once more."""
+        ...
+
+    def fork(self, order: ForkOrder, listener: "Listener") -> Answer:
+        """Starts a run from the middle of another one, and waits until it rests or ends."""
         ...
 
     def resume(self, continuation_id: str, response: HumanResponse, listener: "Listener") -> Answer:
@@ -87,6 +111,14 @@ class Backend(Protocol):
 
     def get_task(self, continuation_id: str) -> Answer:
         """What one human task asks."""
+        ...
+
+    def list_audit(self, *, run_id: str | None, event_type: str | None, limit: int) -> tuple[list[Answer], int]:
+        """Some of the audit's events, newest first, and how many there are."""
+        ...
+
+    def check_journals(self, *, limit: int | None) -> list[Answer]:
+        """What is wrong with the journals of the newest runs."""
         ...
 
 
@@ -143,6 +175,28 @@ class LocalBackend:
         """Takes a failed run up after its last finished step."""
         return self._rested(self._keeper("run", run_id).continue_run(run_id, on_event=listener), listener)
 
+    def preview_fork(self, run_id: str, at_sequence: int | None) -> Answer:
+        """What a fork would keep, and what it may do once more."""
+        return self._keeper("run", run_id).preview_fork(run_id, at_sequence).to_dict()
+
+    def fork(self, order: ForkOrder, listener: "Listener") -> Answer:
+        """Starts a run from the middle of another one, and waits until it rests or ends."""
+        manager = self._keeper("run", order.run_id)
+        changes: dict[str, Any] = {
+            "input_text": order.input_text,
+            "answer": order.answer,
+            "model": order.model,
+            "accept_side_effects": order.accept_side_effects,
+            "on_event": listener,
+        }
+        if order.retry:
+            result = manager.retry_run(order.run_id, **changes)
+        else:
+            result = manager.fork_run(order.run_id, at_sequence=order.at_sequence, **changes)
+        answer = self._rested(result, listener)
+        (forked,) = manager.list_audit_events(run_id=result.run_id, event_type="run.forked", limit=1)
+        return {**answer, "forked_from": {"run_id": order.run_id, "at_sequence": forked.metadata["at_sequence"]}}
+
     def resume(self, continuation_id: str, response: HumanResponse, listener: "Listener") -> Answer:
         """Answers a human task; the run goes on from there."""
         manager = self._keeper("human task", continuation_id)
@@ -191,6 +245,22 @@ class LocalBackend:
     def get_task(self, continuation_id: str) -> Answer:
         """What one human task asks."""
         return dict(self._keeper("human task", continuation_id).get_human_task(continuation_id))
+
+    def list_audit(self, *, run_id: str | None, event_type: str | None, limit: int) -> tuple[list[Answer], int]:
+        """Some of the audit's events, newest first, and how many there are."""
+        if not self._state_path.exists():
+            return [], 0
+        from kneo_serv.platform.views import audit_view
+
+        events = self._manager.list_audit_events(run_id=run_id, event_type=event_type, limit=limit)
+        total = self._manager.count_audit_events(run_id=run_id, event_type=event_type)
+        return [dict(audit_view(event)) for event in events], total
+
+    def check_journals(self, *, limit: int | None) -> list[Answer]:
+        """What is wrong with the journals of the newest runs."""
+        if not self._state_path.exists():
+            return []
+        return [asdict(finding) for finding in self._manager.check_journals(limit=limit)]
 
 
 @contextmanager

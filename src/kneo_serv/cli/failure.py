@@ -7,6 +7,7 @@ from kneo_serv.errors import KneoError
 _HINTS = {
     "not_found": "`kneo runs list` and `kneo human list` show what there is in this folder.",
     "resource_locked": "Wait for the one in hand to finish, then look again with `kneo human list`.",
+    "fork_consent_required": "--yes accepts them; --at names another checkpoint (see `kneo runs checkpoints`).",
     "queue_full": "Try again in a moment.",
 }
 

@@ -1,5 +1,6 @@
 """Files that are named on the command line, and what can be wrong with them."""
 
+import sys
 from difflib import get_close_matches
 from pathlib import Path
 
@@ -43,6 +44,13 @@ def text_of(path: Path) -> str:
         return existing_file(path).read_text(encoding="utf-8")
     except UnicodeDecodeError as error:
         raise InvalidRequestError(f"{path} is not text in UTF-8 (byte {error.start} does not fit).") from error
+
+
+def given_text(text: str | None, path: str | None) -> str | None:
+    """The text that a command line gives itself, or by naming a file (`-` is stdin); None when it gives none."""
+    if path is None:
+        return text
+    return sys.stdin.read() if path == "-" else text_of(Path(path))
 
 
 def file_error(error: OSError) -> FileError:

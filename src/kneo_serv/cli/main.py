@@ -6,8 +6,11 @@ import typer
 
 from kneo_serv import __version__
 from kneo_serv.cli.boundary import KneoGroup
+from kneo_serv.cli.commands.audit import audit_app
 from kneo_serv.cli.commands.bundle import bundle_app
 from kneo_serv.cli.commands.config import config_app
+from kneo_serv.cli.commands.doctor import doctor
+from kneo_serv.cli.commands.forks import fork, retry
 from kneo_serv.cli.commands.human import human_app
 from kneo_serv.cli.commands.run import run
 from kneo_serv.cli.commands.runs import runs_app
@@ -28,8 +31,12 @@ app = typer.Typer(
     epilog=_EPILOG,
 )
 app.command("run")(run)
+runs_app.command("fork")(fork)
+runs_app.command("retry")(retry)
 app.add_typer(runs_app)
 app.add_typer(human_app)
+app.add_typer(audit_app)
+app.command("doctor")(doctor)
 spec_app.add_typer(bundle_app)
 app.add_typer(spec_app)
 app.add_typer(config_app)

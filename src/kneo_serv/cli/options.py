@@ -23,3 +23,7 @@ Quiet = Annotated[bool, typer.Option("--quiet", "-q", help="Show no progress.")]
 Output = Annotated[
     Path | None, typer.Option("--output", "-o", metavar="PATH", help="Write it to this file, instead of stdout.")
 ]
+ContinuationId = Annotated[
+    str, typer.Argument(metavar="CONTINUATION_ID", help="As a paused run and `kneo human list` show it.")
+]
+Yes = Annotated[bool, typer.Option("--yes", "-y", help="Do not ask.")]

@@ -5,7 +5,7 @@ import shlex
 from collections.abc import Mapping
 from typing import Any
 
-from kneo_serv.cli.terminal import bold, show, show_facts
+from kneo_serv.cli.terminal import show, show_facts, show_heading
 from kneo_serv.model.plan import RequestType
 from kneo_serv.model.task import Decision
 
@@ -37,8 +37,9 @@ def show_question(request: Mapping[str, Any], *, continuation_id: str, run_id: s
         ]
     )
     if text:
-        show(f"\n{bold('Text under review')}\n{text}")
-    show(f"\n{bold('Answer with one of')}")
+        show_heading("Text under review")
+        show(text)
+    show_heading("Answer with one of")
     for command in commands_for(request, continuation_id=continuation_id):
         show(f"  {command}")
 

@@ -7,6 +7,8 @@ import unicodedata
 from collections.abc import Iterable, Sequence
 from typing import Any, TextIO
 
+import typer
+
 # Letters that make what follows run from right to left, so that a text can look like another one.
 _TURNING = frozenset("\u202a\u202b\u202c\u202d\u202e\u2066\u2067\u2068\u2069")
 _GREEN, _YELLOW, _RED, _DIM, _BOLD = 32, 33, 31, 2, 1
@@ -25,11 +27,12 @@ def show(text: str = "") -> None:
 
 def show_rows(headings: Sequence[str], rows: Iterable[Sequence[object]]) -> None:
     """Prints a table on stdout, in columns as wide as their longest cell."""
-    lines = [list(headings), *([_cell(value) for value in row] for row in rows)]
-    widths = [max(_width(line[column]) for line in lines) for column in range(len(headings))]
-    for number, line in enumerate(lines):
-        text = "  ".join(cell + " " * (width - _width(cell)) for cell, width in zip(line, widths, strict=True)).rstrip()
-        _write(sys.stdout, _styled(sys.stdout, text, _DIM) if number == 0 else text)
+    _write_rows(sys.stdout, headings, rows)
+
+
+def note_rows(headings: Sequence[str], rows: Iterable[Sequence[object]]) -> None:
+    """Remarks a table on stderr, in columns as wide as their longest cell."""
+    _write_rows(sys.stderr, headings, rows)
 
 
 def show_facts(facts: Iterable[tuple[str, object]]) -> None:
@@ -60,9 +63,19 @@ def note(text: str) -> None:
     _write(sys.stderr, printable(text))
 
 
-def bold(text: str) -> str:
-    """The text, heavier where stdout shows such things."""
-    return _styled(sys.stdout, text, _BOLD)
+def show_heading(text: str) -> None:
+    """Prints a line on stdout with an empty one above it, heavier where stdout shows such things."""
+    _write(sys.stdout, f"\n{_styled(sys.stdout, printable(text), _BOLD)}")
+
+
+def somebody_is_there() -> bool:
+    """Whether a person sits at this terminal, who can be asked (on stderr) and can answer (on stdin)."""
+    return sys.stdin.isatty() and sys.stderr.isatty()
+
+
+def ask(question: str) -> bool:
+    """What the person at the terminal says, no unless they say yes."""
+    return bool(typer.confirm(printable(question), err=True))
 
 
 def printable(text: str) -> str:
@@ -89,6 +102,14 @@ def _cell(value: object) -> str:
     if isinstance(value, dict | list):
         value = json.dumps(value, ensure_ascii=False)
     return printable(" ".join(str(value).split("\n")).replace("\t", " "))
+
+
+def _write_rows(stream: TextIO, headings: Sequence[str], rows: Iterable[Sequence[object]]) -> None:
+    lines = [list(headings), *([_cell(value) for value in row] for row in rows)]
+    widths = [max(_width(line[column]) for line in lines) for column in range(len(headings))]
+    for number, line in enumerate(lines):
+        text = "  ".join(cell + " " * (width - _width(cell)) for cell, width in zip(line, widths, strict=True)).rstrip()
+        _write(stream, _styled(stream, text, _DIM) if number == 0 else text)
 
 
 def _width(text: str) -> int:

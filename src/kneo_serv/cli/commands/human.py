@@ -6,18 +6,14 @@ import typer
 
 from kneo_serv.cli.answer import give
 from kneo_serv.cli.backend import open_backend
-from kneo_serv.cli.options import AsJson, Quiet
+from kneo_serv.cli.decision import Approve, Comment, Edit, Provide, Reject, Select, decided, needed
+from kneo_serv.cli.options import AsJson, ContinuationId, Quiet
 from kneo_serv.cli.progress import following
 from kneo_serv.cli.question import show_question
 from kneo_serv.cli.terminal import show_json, show_rows, succeed
 from kneo_serv.cli.workspace import open_workspace
-from kneo_serv.model.task import Decision, HumanResponse
 
 human_app = typer.Typer(name="human", no_args_is_help=True, help="See what people are asked, and answer.")
-
-ContinuationId = Annotated[
-    str, typer.Argument(metavar="CONTINUATION_ID", help="As a paused run and `kneo human list` show it.")
-]
 
 
 @human_app.command("list")
@@ -55,37 +51,18 @@ def get_task(continuation_id: ContinuationId, as_json: AsJson = False) -> None:
 def resume(
     continuation_id: ContinuationId,
     request_id: Annotated[str, typer.Option("--request-id", metavar="ID", help="The request that is answered.")],
-    approve: Annotated[bool, typer.Option("--approve", help="Yes: the text goes on as it is.")] = False,
-    reject: Annotated[bool, typer.Option("--reject", help="No.")] = False,
-    edit: Annotated[str | None, typer.Option("--edit", metavar="TEXT", help="Put this text in its place.")] = None,
-    provide: Annotated[str | None, typer.Option("--provide", metavar="TEXT", help="Answer with this text.")] = None,
-    select: Annotated[str | None, typer.Option("--select", metavar="OPTION", help="Choose this option.")] = None,
-    comment: Annotated[
-        str | None, typer.Option("--comment", metavar="TEXT", help="Say something with --approve or --reject.")
-    ] = None,
+    approve: Approve = False,
+    reject: Reject = False,
+    edit: Edit = None,
+    provide: Provide = None,
+    select: Select = None,
+    comment: Comment = None,
     quiet: Quiet = False,
     as_json: AsJson = False,
 ) -> None:
     """Answer a question; its run goes on from there."""
-    answers = {
-        Decision.APPROVED: True if approve else None,
-        Decision.REJECTED: True if reject else None,
-        Decision.EDITED: edit,
-        Decision.PROVIDED: provide,
-        Decision.SELECTED: select,
-    }
-    given = [decision for decision, value in answers.items() if value is not None]
-    if len(given) != 1:
-        raise typer.BadParameter(
-            "Give exactly one of them.", param_hint=["--approve", "--reject", "--edit", "--provide", "--select"]
-        )
-    if comment is not None and given[0] not in {Decision.APPROVED, Decision.REJECTED}:
-        raise typer.BadParameter("It goes with --approve and --reject only.", param_hint="--comment")
-    response = HumanResponse(
-        request_id=request_id,
-        decision=given[0],
-        content=next((text for text in (edit, provide, comment) if text is not None), None),
-        selected_option=select,
+    response = needed(
+        decided(request_id, approve=approve, reject=reject, edit=edit, provide=provide, select=select, comment=comment)
     )
     with following(silent=as_json or quiet) as listener, open_backend(open_workspace()) as backend:
         answer = backend.resume(continuation_id, response, listener)

@@ -1,15 +1,13 @@
 """`kneo run`."""
 
-import sys
 from enum import StrEnum
-from pathlib import Path
 from typing import Annotated
 
 import typer
 
 from kneo_serv.cli.answer import give
 from kneo_serv.cli.backend import RunOrder, open_backend
-from kneo_serv.cli.files import text_of
+from kneo_serv.cli.files import given_text
 from kneo_serv.cli.options import AsJson, Environment, Overlays, Quiet, SpecPath
 from kneo_serv.cli.progress import following
 from kneo_serv.cli.subject import subject_in
@@ -49,7 +47,9 @@ def run(
 
     The output goes to stdout, everything else to stderr.
     """
-    text = _input(input_text, input_file)
+    if (input_text is None) == (input_file is None):
+        raise typer.BadParameter("Give exactly one of them.", param_hint=["--input", "--input-file"])
+    text = given_text(input_text, input_file) or ""
     if timeout is not None and timeout <= 0:
         raise typer.BadParameter("It must be above 0.", param_hint="--timeout")
     workspace = open_workspace(environment)
@@ -74,11 +74,3 @@ def run(
     with following(silent=as_json or quiet) as listener, open_backend(workspace) as backend:
         answer = backend.run(order, listener)
     give(answer, as_json=as_json)
-
-
-def _input(text: str | None, path: str | None) -> str:
-    if (text is None) == (path is None):
-        raise typer.BadParameter("Give exactly one of them.", param_hint=["--input", "--input-file"])
-    if text is not None:
-        return text
-    return sys.stdin.read() if path == "-" else text_of(Path(str(path)))

@@ -1,7 +1,8 @@
 """`kneo spec`: what is checked and told about a spec."""
 
 from collections.abc import Sequence
-from typing import TYPE_CHECKING
+from enum import StrEnum
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
@@ -9,12 +10,21 @@ from kneo_serv.cli.exit_codes import ExitCode
 from kneo_serv.cli.findings import counted, counts_of, lines_of, tally
 from kneo_serv.cli.options import AsJson, Environment, Overlays, SpecPath
 from kneo_serv.cli.subject import open_subject
-from kneo_serv.cli.terminal import bold, fail, show, show_facts, show_json, succeed, warn
+from kneo_serv.cli.terminal import fail, show, show_facts, show_heading, show_json, succeed, warn
 
 if TYPE_CHECKING:
     from kneo_serv.spec import CompiledAgentPackage, Diagnostic
 
 spec_app = typer.Typer(name="spec", no_args_is_help=True, help="Check specs and see what they mean.")
+
+
+class GraphForm(StrEnum):
+    """How a workflow is drawn."""
+
+    TEXT = "text"
+    MERMAID = "mermaid"
+    DOT = "dot"
+    JSON = "json"
 
 
 @spec_app.command("validate")
@@ -97,26 +107,28 @@ def explain(
     )
     for number, node in enumerate(flow["nodes"] if flow else (), start=1):
         name = "" if node["name"] == node["id"] else f" {node['name']}"
-        show(f"{number:>3}. {bold(node['id'])} ({node['kind']}{name})")
+        show(f"{number:>3}. {node['id']} ({node['kind']}{name})")
 
 
 @spec_app.command("graph")
 def graph(
-    spec: SpecPath = None, environment: Environment = None, overlays: Overlays = None, as_json: AsJson = False
+    spec: SpecPath = None,
+    environment: Environment = None,
+    overlays: Overlays = None,
+    form: Annotated[
+        GraphForm, typer.Option("--format", help="A tree to read, Mermaid or DOT to draw, or JSON.")
+    ] = GraphForm.TEXT,
+    as_json: AsJson = False,
 ) -> None:
-    """Draw the workflow of a spec as a Mermaid flowchart."""
-    drawn = open_subject(spec, environment, overlays).graph()
-    if as_json:
-        show_json(drawn)
+    """Draw the workflow of a spec. None of its code is loaded."""
+    from kneo_serv.spec.drawing import draw_dot, draw_mermaid, draw_text
+
+    view = open_subject(spec, environment, overlays).graph()
+    if as_json or form is GraphForm.JSON:
+        show_json(view)
         return
-    numbers = {node["id"]: f"n{number}" for number, node in enumerate(drawn["nodes"])}
-    show("flowchart TD")
-    for node in drawn["nodes"]:
-        show(f'  {numbers[node["id"]]}["{_mermaid(node["id"])} ({node["kind"]})"]')
-    for edge in drawn["edges"]:
-        label = edge["label"] or ("if" if edge["conditional"] else "")
-        arrow = f'-- "{_mermaid(label)}" -->' if label else "-->"
-        show(f"  {numbers[edge['source']]} {arrow} {numbers[edge['target']]}")
+    draw = {GraphForm.TEXT: draw_text, GraphForm.MERMAID: draw_mermaid, GraphForm.DOT: draw_dot}[form]
+    show(draw(view).rstrip("\n"))
 
 
 @spec_app.command("policy-report")
@@ -131,14 +143,10 @@ def policy_report(
     else:
         show_facts((name.replace("_", " "), value) for name, value in report["summary"].items())
         for policy in report["tools"]["agent_policies"]:
-            show(f"\n{bold('Tools')} of {policy.get('agent')}")
+            show_heading(f"Tools of {policy.get('agent')}")
             show_facts((name.replace("_", " "), value) for name, value in policy.items() if name != "agent")
     if not report["valid"]:
         raise typer.Exit(ExitCode.FAILURE)
-
-
-def _mermaid(text: str) -> str:
-    return text.replace('"', "#quot;")
 
 
 def _summary(package: "CompiledAgentPackage") -> list[tuple[str, object]]:
