@@ -246,6 +246,12 @@ class Settings:
         Choice(("queue", "reject", "interleave")),
         "What becomes of a run whose session has another one at work: it waits, is refused, or runs beside it.",
     )
+    require_spec_bundles: bool = _setting(
+        "KNEO_SERV_REQUIRE_SPEC_BUNDLES",
+        False,
+        Switch(),
+        "Whether only signed bundles may run; KNEO_SERV_SPEC_SIGNING_KEY holds the key.",
+    )
     trace_max_events: int = _setting(
         "KNEO_SERV_TRACE_MAX_EVENTS", 10_000, WholeNumber(0, 10**9), "Events that a trace shows at most; 0 means all."
     )
@@ -296,6 +302,7 @@ class Settings:
             timekeeper=self.timekeeper,
             retry_on_timeout=self.workflow_retry_on_timeout,
             trace_max_events=self.trace_max_events,
+            require_spec_bundles=self.require_spec_bundles,
             session_concurrency=SessionConcurrency(self.session_concurrency),
             token_budget=self.token_budget,
         )

@@ -1,6 +1,6 @@
 """How a platform behaves; read from the environment by `kneo_serv.settings`."""
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 from kneo_serv.model.run import SessionConcurrency
 
@@ -43,3 +43,7 @@ class PlatformOptions:
     """What becomes of a run whose session has another one at work."""
     token_budget: int | None = None
     """Tokens that one run may use where its plan says nothing."""
+    require_spec_bundles: bool = False
+    """Whether only signed bundles may run."""
+    spec_signing_key: str | None = field(default=None, repr=False)
+    """The key that bundles are verified with."""

@@ -86,8 +86,11 @@ def _manager(state_path: str | Path, include_example_tools: bool, *, patient: bo
     from kneo_serv.platform import PlatformManager
     from kneo_serv.settings import Settings
     from kneo_serv.spec import SpecCompiler
+    from kneo_serv.spec.bundles import KEY_VARIABLE
 
-    options = Settings.from_env(os.environ).platform_options()
+    options = replace(
+        Settings.from_env(os.environ).platform_options(), spec_signing_key=os.environ.get(KEY_VARIABLE) or None
+    )
     runs, continuations = create_persistence_stores(state_path=state_path)
     return PlatformManager(
         compiler=SpecCompiler(

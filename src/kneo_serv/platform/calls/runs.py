@@ -12,6 +12,7 @@ from kneo_serv.model.run import PAUSED, RunRecord, RunResult, RunStatus
 from kneo_serv.platform.calls.calling import OnEvent
 from kneo_serv.platform.calls.specs import SpecCalls
 from kneo_serv.platform.platform import Platform, Submission
+from kneo_serv.platform.sealing import unsealed
 from kneo_serv.spec import enforce
 
 TARGETS = ("agent", "workflow")
@@ -167,14 +168,23 @@ class RunCalls(SpecCalls):
             raise InvalidRequestError(f"Unknown target {target!r}; use one of {', '.join(TARGETS)}.")
         if timeout_seconds is not None and not timeout_seconds > 0:
             raise InvalidRequestError(f"timeout_seconds must be above 0, not {timeout_seconds!r}.")
+        inner = unsealed(
+            spec,
+            spec_path,
+            key=self.options.spec_signing_key,
+            required=self.options.require_spec_bundles,
+            layered=bool(overlays or overrides),
+        )
+        source = None if inner is not None else spec_path
+        spec = inner if inner is not None else spec
         options: dict[str, Any] = {
             "environment": environment,
             "overlays": None if overlays is None else [str(path) for path in overlays],
             "overrides": None if overrides is None else dict(overrides),
             "skills_overlay": skills_overlay,
         }
-        if spec_path is not None:
-            package = self.compiler.compile(str(spec_path), **options)
+        if source is not None:
+            package = self.compiler.compile(str(source), **options)
         else:
             package = self.compiler.compile_dict(dict(spec or {}), **options)
         policy = None if environment is None else self.get_environment_policy(environment)
@@ -185,7 +195,7 @@ class RunCalls(SpecCalls):
             raise InvalidRequestError("The spec has no workflow; use target 'agent', or add a block workflow.")
         asked = {"spec_path": None if spec_path is None else str(spec_path), "target": target, **options}
         frozen = self.compiler.freeze_inputs(
-            spec_path=None if spec_path is None else str(spec_path), spec=spec, overlays=overlays, overrides=overrides
+            spec_path=None if source is None else str(source), spec=spec, overlays=overlays, overrides=overrides
         )
         asked["frozen_spec"] = frozen
         return Submission(
