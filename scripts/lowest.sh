@@ -21,12 +21,12 @@ rm -rf "$lowest"
 "$uv" venv --quiet --python "$tools/python" "$lowest"
 wheel=$(ls "$root"/.kneo-venv/wheel/*.whl)
 # The test tools stay as pinned: the promise is about what the product needs, not about the linters.
-"$uv" pip compile --quiet --python "$lowest/bin/python" --resolution lowest-direct --extra postgres --extra telemetry \
+"$uv" pip compile --quiet --python "$lowest/bin/python" --resolution lowest-direct --extra postgres --extra telemetry --extra cel \
     --no-header --no-annotate pyproject.toml -o "$lowest/requirements.txt" >/dev/null
 "$uv" pip install --quiet --python "$lowest/bin/python" -r "$lowest/requirements.txt"
 "$uv" pip install --quiet --python "$lowest/bin/python" --no-deps "$wheel"
-pins=$(sed -n -E 's/^((pytest|hypothesis)==[^ ;]*).*/\1/p' constraints.txt)
+pins=$(sed -n -E 's/^((pytest|pytest-xdist|hypothesis)==[^ ;]*).*/\1/p' constraints.txt)
 # shellcheck disable=SC2086  # one word per pin
 "$uv" pip install --quiet --python "$lowest/bin/python" $pins
 "$uv" pip list --quiet --python "$lowest/bin/python"
-exec "$lowest/bin/python" -P -m pytest -p no:cacheprovider "$@"
+exec "$lowest/bin/python" -P -m pytest -n auto --dist worksteal -p no:cacheprovider "$@"
