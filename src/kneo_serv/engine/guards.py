@@ -18,6 +18,7 @@ from kneo_serv.engine.commands import (
     SettleStep,
 )
 from kneo_serv.engine.frames import AGENT_FLOW, find, flow_of, frame_holding, step_of, with_step
+from kneo_serv.engine.variables import misfit
 from kneo_serv.engine.verdict import Verdict, failure, is_effect, look, max_retries, outcome_of
 from kneo_serv.model import event as ev
 from kneo_serv.model.ids import StepKey
@@ -102,13 +103,15 @@ def release(plan: Plan, frame: Frame, step: Step, state: StepState, text: str) -
 
 
 def returned(plan: Plan, run: Run, key: StepKey, step_id: str, text: str) -> ev.StepCompleted | ev.StepReturned:
-    """The event for a function that returned: its step is finished, unless a guardrail has to do with the text."""
+    """The event for a function that returned: its step is finished, unless a guardrail or a variable minds the text."""
     state = find(run.frame, key)
     frame = run.frame and frame_holding(run.frame, key)
     if state is None or frame is None:
         return ev.StepCompleted(key, step_id, text)
-    step = step_of(flow_of(plan, frame), state)
-    if _next(_Text(step, state, state.attempt, text, Screening(), _at_the_end(plan, frame, step))) is None:
+    flow = flow_of(plan, frame)
+    step = step_of(flow, state)
+    unguarded = _next(_Text(step, state, state.attempt, text, Screening(), _at_the_end(plan, frame, step))) is None
+    if unguarded and misfit(flow, state, text) is None:
         return ev.StepCompleted(key, step_id, text, state.index)
     return ev.StepReturned(key, step_id, text)
 
