@@ -104,7 +104,9 @@ class World:
         self.add(ev.LegStarted("worker", self.run.fence + 1, reason))
 
     def advance(self) -> None:
-        """Begins everything that may begin."""
+        """Begins everything that may begin, and notes what came of that which nobody waits for any more."""
+        for flight in [one for one in self.flights if find(self.run.frame, one.effect.key) is None]:
+            self.land(self.flights.index(flight))
         while commands := [one for one in decide(self.plan, self.run, self.now) if not isinstance(one, Wait)]:
             for command in commands:
                 for event in begin(self.plan, self.run, command, now=self.now, ids=self.ids):
@@ -117,7 +119,7 @@ class World:
     def land(self, index: int = 0) -> None:
         """One effect ends, and its outcome is journaled; nothing follows yet."""
         flight = self.flights.pop(index)
-        if self.run.status.is_terminal:
+        if self.run.status.is_terminal or find(self.run.frame, flight.effect.key) is None:
             self.add(ev.LateOutcome(flight.effect.key, flight.effect.step.id, "outcome"))
         else:
             self.add(self._outcome(flight))
@@ -314,7 +316,9 @@ class World:
             return applied(self.run, effect, answer if isinstance(answer, Verdict) else Verdict(passed=True))
         assert not isinstance(answer, Verdict)
         if isinstance(answer, Fails):
-            failure = Failure(effect.key, answer.error_type, "it failed", answer.violation, answer.final)
+            failure = Failure(
+                effect.key, answer.error_type, "it failed", answer.violation, answer.final, answer.uncertain
+            )
             return failed_step(self.plan, self.run, failure, now=self.now)
         if isinstance(effect, CallFunction):
             assert isinstance(answer, str)

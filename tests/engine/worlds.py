@@ -8,6 +8,7 @@ from kneo_serv.engine import Verdict
 from kneo_serv.model.plan import (
     ROOT,
     AgentPlan,
+    Aggregation,
     Condition,
     Edge,
     Flow,
@@ -34,6 +35,7 @@ class Fails:
     error_type: str = "boom"
     violation: bool = False
     final: bool = False
+    uncertain: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -78,16 +80,20 @@ def sequential(*steps: Step) -> Flow:
     return Flow("sequence", FlowType.SEQUENTIAL, steps)
 
 
-def concurrent(*steps: Step) -> Flow:
-    return Flow("side by side", FlowType.CONCURRENT, steps)
+def concurrent(*steps: Step, **fields: Any) -> Flow:
+    return Flow("side by side", FlowType.CONCURRENT, steps, **fields)
+
+
+def mapped(step: Step, **fields: Any) -> Flow:
+    return Flow("each", FlowType.MAP, (step,), **{"aggregation": Aggregation.JSON, **fields})
 
 
 def handoff(*steps: Step, **fields: Any) -> Flow:
     return Flow("handoff", FlowType.HANDOFF, steps, **fields)
 
 
-def group_chat(*steps: Step, rounds: int = 1) -> Flow:
-    return Flow("chat", FlowType.GROUP_CHAT, steps, rounds=rounds)
+def group_chat(*steps: Step, rounds: int = 1, **fields: Any) -> Flow:
+    return Flow("chat", FlowType.GROUP_CHAT, steps, rounds=rounds, **fields)
 
 
 def graph(*steps: Step, edges: tuple[Edge, ...] = (), start: str | None = None, max_steps: int = 50) -> Flow:
@@ -114,7 +120,7 @@ def plan(
 ) -> Plan:
     """A plan; whatever its steps name and the arguments do not is filled in."""
     all_flows = {**({} if flow is None else {ROOT: flow}), **(flows or {})}
-    steps = [step for one in all_flows.values() for step in one.steps]
+    steps = [step for one in all_flows.values() for step in (*one.steps, one.aggregator, one.speaker) if step]
 
     def refs(*kinds: StepKind) -> list[str]:
         return [step.ref for step in steps if step.kind in kinds]
