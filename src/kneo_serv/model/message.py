@@ -1,6 +1,6 @@
 """What goes to a model and what comes back."""
 
-from collections.abc import Mapping
+from collections.abc import Awaitable, Callable, Mapping
 from dataclasses import dataclass, field
 from enum import StrEnum
 from typing import Any
@@ -46,11 +46,18 @@ class Message:
 
 @dataclass(frozen=True, slots=True)
 class Usage:
-    """Tokens used; zero where the provider does not say."""
+    """What questions to models took; zero where the provider does not say."""
 
     input_tokens: int = 0
+    """All of them, those from a cache included."""
     output_tokens: int = 0
     requests: int = 0
+    cached_tokens: int = 0
+    """Of the input, what the provider had in its cache."""
+    cost_usd: float = 0.0
+    """In US dollars, by list price; what nobody knows the price of is left out."""
+    unpriced: int = 0
+    """Requests that took tokens and whose price nobody knows."""
 
     @property
     def total_tokens(self) -> int:
@@ -62,6 +69,10 @@ class Usage:
             self.input_tokens + other.input_tokens,
             self.output_tokens + other.output_tokens,
             self.requests + other.requests,
+            self.cached_tokens + other.cached_tokens,
+            # A sum of many small amounts; a billionth of a dollar is below every price.
+            round(self.cost_usd + other.cost_usd, 9),
+            self.unpriced + other.unpriced,
         )
 
 
@@ -76,6 +87,17 @@ class Turn:
     raw: str | None = None
 
 
+type TextListener = Callable[[str], None]
+"""Is told each piece of a model's text as it comes, on the platform's loop. It never blocks and never raises."""
+
+type ToolCaller = Callable[[ToolCall], Awaitable[str]]
+"""Calls a tool behind the guard, journaled and traced; gives what the model is told, an error of the tool included.
+
+It raises only what ends the attempt (ToolPolicyViolation, a refusal that the policy does not let the model hear of),
+and that must be let through.
+"""
+
+
 @dataclass(frozen=True, slots=True)
 class TurnRequest:
     """One question to a model: the conversation so far and the tools that it may ask for."""
@@ -84,3 +106,13 @@ class TurnRequest:
     messages: tuple[Message, ...]
     tools: tuple[ToolDefinition, ...] = ()
     idempotency_key: str = ""
+    output_schema: Mapping[str, Any] | None = None
+    """JSON Schema of the answer, which is JSON text then. The platform checks the answer; the model is to know of it."""
+    parallel_tool_calls: bool = True
+    """Whether the model may wish for several tools in one turn."""
+    headers: Mapping[str, str] = field(default_factory=dict)
+    """Trace context (`traceparent`, `tracestate`) that goes along with requests over HTTP."""
+    on_text: TextListener | None = field(default=None, compare=False, repr=False)
+    """Who hears the answer while it comes. A runtime that cannot stream passes it over."""
+    call_tool: ToolCaller | None = field(default=None, compare=False, repr=False)
+    """How a runtime with a loop of its own calls the tools; one that is driven turn by turn passes it over."""

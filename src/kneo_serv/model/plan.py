@@ -102,6 +102,14 @@ class Aggregation(StrEnum):
     """An agent or function gets them as JSON and answers with one text."""
 
 
+class OnBudget(StrEnum):
+    """What follows when a budget is used up."""
+
+    FAIL = "fail"
+    ASK = "ask"
+    """A person is asked whether as much again may be used."""
+
+
 class VariableType(StrEnum):
     """What a variable holds."""
 
@@ -272,6 +280,21 @@ class Memory:
 
 
 @dataclass(frozen=True, slots=True)
+class Budget:
+    """What a run, or an agent within a run, may use. None is no bound."""
+
+    tokens: int | None = None
+    """Input and output together."""
+    cost_usd: float | None = None
+    """In US dollars, by list price."""
+    calls: int | None = None
+    """Questions to models."""
+    seconds: float | None = None
+    """Time at work. Waiting for people does not count."""
+    on_budget: OnBudget = OnBudget.FAIL
+
+
+@dataclass(frozen=True, slots=True)
 class AgentPlan:
     """An agent, with everything resolved that the spec left to defaults. `tools` are the names visible to it."""
 
@@ -289,6 +312,12 @@ class AgentPlan:
     as_agent: str | None = None
     """Key of the flow that answers for this agent."""
     append_mode: str | None = None
+    output_schema: Mapping[str, Any] | None = None
+    """JSON Schema of its final answer, which is JSON text then."""
+    output_retries: int = 2
+    """How often it is asked again when its answer does not fit `output_schema`."""
+    budget: Budget | None = None
+    """Within one run, all its steps together."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -342,6 +371,7 @@ class Limits:
     max_events: int = 100_000
     max_output_bytes: int = 10_000_000
     token_budget: int | None = None
+    budget: Budget | None = None
 
 
 @dataclass(frozen=True, slots=True)

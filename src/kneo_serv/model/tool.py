@@ -25,12 +25,26 @@ class Effect(StrEnum):
     """Never started again by the platform after an uncertain crash: a person decides."""
 
 
+class OnDeny(StrEnum):
+    """What follows when the tool policy refuses a call."""
+
+    FAIL = "fail"
+    """The step fails, and no `on_error` absorbs it."""
+    TELL_MODEL = "tell_model"
+    """The model is told why, and goes on."""
+
+
+NEVER, ALWAYS = "never", "always"
+"""Rules of approval; any other text is a CEL expression over the call."""
+
+
 @dataclass(frozen=True, slots=True)
 class ToolDefinition:
     """What a model and the guard know about a tool.
 
     `parameters` is a JSON Schema (draft 2020-12) of the arguments object. `effect` None means undeclared: after a
-    crash the call may happen again.
+    crash the call may happen again. `timeout_seconds` bounds each call. `approval` says when a person has to agree
+    before a call: `never`, `always`, or a CEL expression over `tool` and `arguments` that is true where one has to.
     """
 
     name: str
@@ -38,6 +52,8 @@ class ToolDefinition:
     parameters: Mapping[str, Any] = field(default_factory=dict)
     capabilities: tuple[Capability, ...] = ()
     effect: Effect | None = None
+    approval: str = NEVER
+    timeout_seconds: float | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -54,3 +70,6 @@ class ToolPolicy:
     shell: bool | None = None
     allowed_domains: tuple[str, ...] = ()
     denied_domains: tuple[str, ...] = ()
+    on_deny: OnDeny = OnDeny.FAIL
+    approval: Mapping[str, str] = field(default_factory=dict)
+    """Rules of approval by tool name, beside those of the tools themselves: a person is asked where either says so."""

@@ -39,4 +39,6 @@ def declared(name: str, tool: ToolSpec) -> ToolDefinition:
         parameters=_AGENT_PARAMETERS if tool.agent is not None else tool.parameters,
         capabilities=tuple(Capability(item) for item in tool.capabilities),
         effect=Effect(tool.effect) if tool.effect is not None else None,
+        approval=tool.approval,
+        timeout_seconds=tool.timeout_seconds,
     )

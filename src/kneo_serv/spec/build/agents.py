@@ -5,22 +5,25 @@ from typing import Any
 
 from kneo_serv.model.plan import (
     AgentPlan,
+    Budget,
     Guardrail,
     Memory,
     ModelPlan,
+    OnBudget,
     RuntimeMode,
     RuntimePreferences,
     Strategy,
     StrategyType,
 )
-from kneo_serv.model.tool import ToolPolicy
+from kneo_serv.model.tool import OnDeny, ToolPolicy
 from kneo_serv.spec.checks.guardrails import STAGES
-from kneo_serv.spec.models.agent import AgentSpec, ModelSpec, RuntimePreferencesSpec, StrategySpec
+from kneo_serv.spec.models.agent import AgentSpec, BudgetSpec, ModelSpec, RuntimePreferencesSpec, StrategySpec
 from kneo_serv.spec.models.spec import KneoSpec
 from kneo_serv.spec.visible_tools import included
 from kneo_serv.spec.walk import agent_key
 
 _HELPERS = ("summarizer", "retriever")
+_OUTPUT_RETRIES = 2
 
 
 def build_agent(spec: KneoSpec, agent: AgentSpec) -> AgentPlan:
@@ -40,7 +43,17 @@ def build_agent(spec: KneoSpec, agent: AgentSpec) -> AgentPlan:
         skills=tuple(dict.fromkeys(agent.skills)),
         as_agent=agent.as_agent,
         append_mode=mode if isinstance(mode, str) else None,
+        output_schema=agent.output_schema,
+        output_retries=_OUTPUT_RETRIES if agent.output_retries is None else agent.output_retries,
+        budget=build_budget(agent.budget),
     )
+
+
+def build_budget(budget: BudgetSpec | None) -> Budget | None:
+    """The bounds that a block names; None where there is none."""
+    if budget is None:
+        return None
+    return Budget(budget.tokens, budget.cost_usd, budget.calls, budget.seconds, OnBudget(budget.on_budget))
 
 
 def _model(model: ModelSpec) -> ModelPlan:
@@ -102,6 +115,8 @@ def _tool_policy(agent: AgentSpec) -> ToolPolicy:
         shell=_flag(policy and policy.shell, permissions and permissions.allow_shell),
         allowed_domains=tuple(permissions.allowed_domains) if permissions else (),
         denied_domains=tuple(permissions.denied_domains) if permissions else (),
+        on_deny=OnDeny(policy.on_deny) if policy else OnDeny.FAIL,
+        approval=dict(policy.approval) if policy else {},
     )
 
 

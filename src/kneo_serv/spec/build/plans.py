@@ -18,7 +18,7 @@ from kneo_serv.model.plan import (
     ToolPlan,
 )
 from kneo_serv.model.tool import Effect, ToolDefinition
-from kneo_serv.spec.build.agents import build_agent
+from kneo_serv.spec.build.agents import build_agent, build_budget
 from kneo_serv.spec.build.flows import build_flows
 from kneo_serv.spec.models.component import FunctionSpec, HumanSpec
 from kneo_serv.spec.models.spec import KneoSpec
@@ -42,7 +42,7 @@ def build_plan(spec: KneoSpec, registered: Mapping[str, ToolDefinition] | None, 
         },
         skills=dict(skills),
         policies=dict(spec.policies),
-        limits=Limits(token_budget=budget),
+        limits=Limits(token_budget=budget, budget=build_budget(spec.budget)),
     )
     return replace(plan, hash=plan_hash(plan))
 

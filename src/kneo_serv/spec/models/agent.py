@@ -62,6 +62,16 @@ class AgentToolsSpec(Block):
     permissions: ToolPermissionsSpec | None = None
 
 
+class BudgetSpec(Block):
+    """What a run, or an agent within a run, may use. At least one bound is needed."""
+
+    tokens: int | None = Field(default=None, gt=0)
+    cost_usd: float | None = Field(default=None, gt=0)
+    calls: int | None = Field(default=None, gt=0)
+    seconds: float | None = Field(default=None, gt=0)
+    on_budget: Literal["fail", "ask"] = "fail"
+
+
 class AgentToolPolicySpec(Block):
     """What is refused when a tool is called. Deny beats allow; an empty allow list allows all."""
 
@@ -70,6 +80,8 @@ class AgentToolPolicySpec(Block):
     network: bool | None = None
     filesystem: bool | None = None
     shell: bool | None = None
+    on_deny: Literal["fail", "tell_model"] = "fail"
+    approval: dict[str, str] = Field(default_factory=dict)
 
 
 class AgentPoliciesSpec(Block):
@@ -96,3 +108,6 @@ class AgentSpec(Block):
     history: dict[str, Any] | None = None
     middleware: list[str] = Field(default_factory=list)
     policies: AgentPoliciesSpec | None = None
+    output_schema: dict[str, Any] | None = None
+    output_retries: int | None = Field(default=None, ge=0)
+    budget: BudgetSpec | None = None

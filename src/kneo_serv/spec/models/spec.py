@@ -4,7 +4,7 @@ from typing import Any, Literal
 
 from pydantic import Field
 
-from kneo_serv.spec.models.agent import AgentSpec
+from kneo_serv.spec.models.agent import AgentSpec, BudgetSpec
 from kneo_serv.spec.models.block import Block
 from kneo_serv.spec.models.component import ComponentsSpec
 from kneo_serv.spec.models.tool import McpServerSpec, SkillSpec, ToolSpec
@@ -23,3 +23,4 @@ class KneoSpec(Block):
     mcp_servers: dict[str, McpServerSpec] = Field(default_factory=dict)
     skills: dict[str, SkillSpec] = Field(default_factory=dict)
     policies: dict[str, Any] = Field(default_factory=dict)
+    budget: BudgetSpec | None = None

@@ -25,6 +25,8 @@ class ToolSpec(Block):
     agent: str | None = None
     capabilities: list[Literal["network", "filesystem", "shell"]] = Field(default_factory=list)
     effect: EffectName | None = None
+    approval: str = "never"
+    timeout_seconds: float | None = Field(default=None, gt=0)
 
 
 class McpServerSpec(Block):
