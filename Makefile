@@ -45,7 +45,7 @@ crash: venv  ## run only the tests that kill real processes
 build: venv  ## build the wheel and the source distribution into dist/
 	$(BIN)/python -m build --no-isolation --outdir dist
 
-lock: venv  ## write constraints.txt again from pyproject.toml (needs uv)
+lock:  ## write constraints.txt again from pyproject.toml (needs uv)
 	uv pip compile --quiet --all-extras pyproject.toml -o constraints.txt --no-header --no-annotate --universal --python-version 3.12
 
 clean:  ## remove environments, caches and build products

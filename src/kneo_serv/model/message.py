@@ -107,7 +107,7 @@ class TurnRequest:
     tools: tuple[ToolDefinition, ...] = ()
     idempotency_key: str = ""
     output_schema: Mapping[str, Any] | None = None
-    """JSON Schema of the answer, which is JSON text then. The platform checks the answer; the model is to know of it."""
+    """JSON Schema of the answer, which is JSON text then. The platform checks it; the model is to know of it."""
     parallel_tool_calls: bool = True
     """Whether the model may wish for several tools in one turn."""
     headers: Mapping[str, str] = field(default_factory=dict)
