@@ -1,5 +1,6 @@
 """The events that a command begins with. They are journaled before the effect itself begins."""
 
+from dataclasses import replace
 from typing import Protocol
 
 from kneo_serv.engine.commands import (
@@ -16,6 +17,7 @@ from kneo_serv.engine.commands import (
     FailStep,
     Finish,
     NoteGuardrail,
+    Opening,
     RunAgentTurn,
     SettleStep,
     TakeEdge,
@@ -24,7 +26,7 @@ from kneo_serv.engine.commands import (
 from kneo_serv.engine.failure import Failure, failed_step
 from kneo_serv.engine.frames import find
 from kneo_serv.model import event as ev
-from kneo_serv.model.ids import ContinuationId, RequestId
+from kneo_serv.model.ids import ContinuationId, RequestId, StepKey
 from kneo_serv.model.message import Usage
 from kneo_serv.model.plan import Plan
 from kneo_serv.model.run import Run
@@ -78,11 +80,16 @@ def begin(plan: Plan, run: Run, command: Command, *, now: float, ids: IdSource) 
         case SettleStep(key, step_id, text):
             return [ev.StepReturned(key, step_id, text)]
         case AskHuman():
-            return [_asked(command, now, ids)]
+            return [*_opened_for(command.opening, command.key), _asked(command, now, ids)]
         case CompleteStep(key, step_id, index, text):
             state = find(run.frame, key)
             used = state.usage if state is not None and state.usage != Usage() else None
             return [ev.StepCompleted(key, step_id, text, index, used)]
+        case FailStep(key, error_type, message, violation, opening) if opening is not None:
+            failed = ev.StepFailed(
+                key, opening.step.id, opening.attempt, error_type, message, ev.Resolution.FAIL, None, opening.index
+            )
+            return [*_opened_for(opening, key), replace(failed, violation=violation)]
         case FailStep(key, error_type, message, violation):
             return [failed_step(plan, run, Failure(key, error_type, message, violation=violation), now=now)]
         case TakeEdge(key, source, target, label):
@@ -106,6 +113,14 @@ def _opened(run: Run, command: CheckGuardrail | NoteGuardrail) -> list[ev.Event]
             command.key, step.id, step.kind, command.attempt, step.ref, command.index, _stands_in(step.id, visited)
         )
     ]
+
+
+def _opened_for(opening: Opening | None, key: StepKey) -> list[ev.Event]:
+    if opening is None:
+        return []
+    step = opening.step
+    stands_in = _stands_in(step.id, opening.visited)
+    return [ev.StepStarted(key, step.id, step.kind, opening.attempt, opening.ref, opening.index, stands_in)]
 
 
 def _stands_in(step_id: str, visited: str) -> str | None:

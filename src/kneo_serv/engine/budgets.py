@@ -2,12 +2,12 @@
 
 from dataclasses import replace
 
-from kneo_serv.engine.commands import AskHuman, Fail, FailStep
+from kneo_serv.engine.commands import AskHuman, Fail, FailStep, Opening
 from kneo_serv.engine.frames import agent_of, find, flow_of, frame_holding, step_of
 from kneo_serv.model import event as ev
 from kneo_serv.model.ids import StepKey
 from kneo_serv.model.message import Usage
-from kneo_serv.model.plan import Budget, HumanPlan, OnBudget, Plan, RequestType, Step, StepKind
+from kneo_serv.model.plan import Budget, HumanPlan, OnBudget, Plan, RequestType, StepKind
 from kneo_serv.model.run import Clock, Run, Spent, StepState
 from kneo_serv.model.task import About, Decision
 
@@ -22,52 +22,52 @@ _AGENT = "agent:"
 
 
 def run_over_budget(plan: Plan, run: Run, now: float) -> Fail | None:
-    """Why the run goes on no longer. With `on_budget: ask` the next question to a model waits for a person instead."""
+    """Why the run goes on no longer: it took longer than it may. What else it may use, questions to models use up."""
     budget = plan.limits.budget
-    if budget is None or budget.on_budget is OnBudget.ASK:
+    if budget is None or budget.seconds is None or budget.on_budget is OnBudget.ASK:
         return None
-    # A run that has used what it may is stopped before it asks again, not when its last answer fits exactly.
-    over = _over(budget, _of_run(run, now), run.grants.get(RUN, 0), asking=False)
-    return None if over is None else Fail(BUDGET_EXCEEDED, f"The run used {over}.")
+    seconds = _of_run(run, now).seconds
+    if seconds <= budget.seconds:
+        return None
+    return Fail(BUDGET_EXCEEDED, f"The run used {_number(seconds)} seconds; its budget is {_number(budget.seconds)}.")
 
 
 def before_turn(
-    plan: Plan, run: Run, agent: str, step: Step, state: StepState, now: float
+    plan: Plan, run: Run, agent: str, state: StepState, opening: Opening, now: float
 ) -> FailStep | AskHuman | None:
     """What stands between an agent and its next question to a model; None when its budgets let it ask."""
-    budget = plan.agents[agent].budget
-    if budget is not None:
-        over = _over(budget, _of_agent(run, agent, now), run.grants.get(_AGENT + agent, 0))
-        if over is not None:
-            whose = f"Agent {plan.agents[agent].name!r}"
-            return _stop(budget, step, state, f"{whose} used {over}.", _AGENT + agent)
-    budget = plan.limits.budget
-    if budget is not None:
-        over = _over(budget, _of_run(run, now), run.grants.get(RUN, 0))
-        if over is not None:
-            return _stop(budget, step, state, f"The run used {over}.", RUN)
+    scopes = (
+        (plan.agents[agent].budget, f"Agent {plan.agents[agent].name!r}", _AGENT + agent),
+        (plan.limits.budget, "The run", RUN),
+    )
+    begun = None if state.attempt == opening.attempt else opening
+    for budget, who, scope in scopes:
+        if budget is None:
+            continue
+        spent = _of_run(run, now) if scope == RUN else _of_agent(run, agent, now)
+        over = _used_up(budget, spent, run.grants.get(scope, 0))
+        if over is None:
+            continue
+        if budget.on_budget is OnBudget.FAIL:
+            return FailStep(state.key, BUDGET_EXCEEDED, f"{who} used {over}.", violation=True, opening=begun)
+        return AskHuman(
+            state.key,
+            opening.step,
+            state.index,
+            HumanPlan(request_type=RequestType.APPROVAL),
+            state.input_text,
+            title="May more be used?",
+            prompt=f"{who} used {over}. Approve to let it use as much again, reject to stop here.",
+            metadata={"budget": scope},
+            about=About.BUDGET,
+            subject=scope,
+            opening=begun,
+        )
     return None
 
 
-def _stop(budget: Budget, step: Step, state: StepState, message: str, scope: str) -> FailStep | AskHuman:
-    if budget.on_budget is OnBudget.FAIL:
-        return FailStep(state.key, BUDGET_EXCEEDED, message, violation=True)
-    return AskHuman(
-        state.key,
-        step,
-        state.index,
-        HumanPlan(request_type=RequestType.APPROVAL),
-        state.input_text,
-        title="May more be used?",
-        prompt=f"{message} Approve to let it use as much again, reject to stop here.",
-        metadata={"budget": scope},
-        about=About.BUDGET,
-        subject=scope,
-    )
-
-
-def _over(budget: Budget, spent: Spent, grants: int, *, asking: bool = True) -> str | None:
-    """Which bound is used up, in words. Who is `asking` needs something left of it."""
+def _used_up(budget: Budget, spent: Spent, grants: int) -> str | None:
+    """Which bound leaves nothing for another question, in words."""
     times = 1 + grants
     used: tuple[tuple[float, float | None, str], ...] = (
         (spent.usage.total_tokens, budget.tokens, "tokens"),
@@ -76,7 +76,7 @@ def _over(budget: Budget, spent: Spent, grants: int, *, asking: bool = True) -> 
         (spent.seconds, budget.seconds, "seconds"),
     )
     for amount, bound, unit in used:
-        if bound is not None and (amount > bound * times or (asking and amount == bound * times)):
+        if bound is not None and amount >= bound * times:
             return f"{_number(amount)} {unit}; its budget is {_number(bound * times)}"
     return None
 

@@ -14,6 +14,18 @@ from kneo_serv.model.tool import ToolDefinition
 
 
 @dataclass(frozen=True, slots=True)
+class Opening:
+    """What begins the attempt of a step that ends, or waits for a person, before anything else is done in it."""
+
+    step: Step
+    visited: str
+    """Id of the step in the workflow's order."""
+    index: int | None
+    attempt: int
+    ref: str
+
+
+@dataclass(frozen=True, slots=True)
 class CallFunction:
     """Call a function with a text."""
 
@@ -153,6 +165,7 @@ class AskHuman:
     metadata: Mapping[str, Any] = field(default_factory=dict)
     about: About | None = None
     subject: str | None = None
+    opening: Opening | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -173,6 +186,7 @@ class FailStep:
     error_type: str
     message: str
     violation: bool = False
+    opening: Opening | None = None
 
 
 @dataclass(frozen=True, slots=True)

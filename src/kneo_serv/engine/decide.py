@@ -16,6 +16,7 @@ from kneo_serv.engine.commands import (
     Fail,
     FailStep,
     Finish,
+    Opening,
     RunAgentTurn,
     Wait,
 )
@@ -196,7 +197,8 @@ def _converse(
     if state.turn >= most + (state.outline is not None):
         message = f"No final answer within {agent.strategy.max_iterations} model turns (strategy.max_iterations)."
         return [FailStep(state.key, MAX_ITERATIONS, message)]
-    stop = before_turn(plan, sight.run, key, step, state, sight.now)
+    opening = Opening(step, state.step_id, state.index, attempt, key)
+    stop = before_turn(plan, sight.run, key, state, opening, sight.now)
     if stop is not None:
         return [stop]
     planning = is_planning(agent, state)
@@ -229,8 +231,13 @@ def _lost(state: StepState, agent: AgentPlan) -> FailStep | None:
             return FailStep(state.key, "tool_policy_denied", call.output, violation=True)
     for call in state.calls:
         child = state.frame.live.get(call_key(state, call)) if is_nested(state, call) and state.frame else None
-        if child is not None and child.phase is StepPhase.FAILED and child.violation:
+        if child is None or child.phase is not StepPhase.FAILED:
+            continue
+        if child.violation:
             return FailStep(state.key, child.error_type or "step_failed", child.error_message or "", violation=True)
+        if agent.strategy.stop_on_tool_error:
+            # The call stays as it is, so that a continued run takes the agent's work up where it failed.
+            return FailStep(state.key, TOOL_ERROR, f"Tool {call.call.name}: {child.error_message}")
     for call in state.calls:
         if call.phase is CallPhase.FAILED and agent.strategy.stop_on_tool_error:
             return FailStep(state.key, TOOL_ERROR, f"Tool {call.call.name}: {call.output}")

@@ -159,7 +159,9 @@ def holds_calls(state: StepState) -> bool:
 
 def call_key(state: StepState, call: CallState) -> StepKey:
     """Key of the step instance in which an agent answers a tool call."""
-    return step_key(nested_key(state.key, state.attempt), call.call.name, call.number)
+    # A frame keeps its key when the step goes on in another attempt.
+    base = state.frame.key if holds_calls(state) and state.frame else nested_key(state.key, state.attempt)
+    return step_key(base, call.call.name, call.number)
 
 
 def _answering(state: StepState) -> set[str]:
@@ -176,7 +178,7 @@ def withdrawn(run: Run, event: StepCompleted | StepFailed) -> list[StepState]:
     if state is None or frame is None:
         return []
     resolution = event.resolution if isinstance(event, StepFailed) else Resolution.CONTINUE
-    if resolution is Resolution.FAIL and not holds_calls(state):
+    if resolution is Resolution.FAIL:
         return []
     if resolution is Resolution.CONTINUE and has_enough(frame, ending=1):
         return [inner for inner in leaves(frame) if inner.phase is StepPhase.ASKED]

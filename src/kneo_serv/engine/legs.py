@@ -86,7 +86,9 @@ def _revived(state: StepState) -> StepState:
         fresh,
         calls=tuple(
             # An approval counts for one call; another one of the same kind is asked about anew.
-            call if call.phase in answered else replace(call, phase=CallPhase.READY, output="", approved=None)
+            call
+            if call.phase in answered or is_nested(fresh, call)
+            else replace(call, phase=CallPhase.READY, output="", approved=None)
             for call in state.calls
         ),
     )

@@ -13,7 +13,6 @@ from kneo_serv.engine.frames import (
     flow_of,
     holds_calls,
     in_place_of,
-    is_nested,
     step_named,
     step_of,
     with_step,
@@ -103,7 +102,8 @@ def _started(plan: Plan, frame: Frame, event: ev.StepStarted, given: str) -> Fra
         text = input_of(flow, frame, step_named(flow, step_id, event.index), event.index, given)
         state = StepState(event.key, step_id, event.step_id, event.step_kind, text, event.index)
         frame = _visited(flow, frame, step_id)
-    inner = None
+    # Agents that answer calls of an earlier attempt go on: the new one needs their answers.
+    inner = state.frame if holds_calls(state) else None
     if event.flow is not None:
         step, key = step_of(flow, state), nested_key(event.key, event.attempt)
         inner = nested(plan, frame, step, event.flow, key, state.input_text, given=given)
@@ -111,7 +111,7 @@ def _started(plan: Plan, frame: Frame, event: ev.StepStarted, given: str) -> Fra
         frame,
         replace(
             state,
-            phase=StepPhase.RUNNING if inner is None else StepPhase.NESTED,
+            phase=StepPhase.RUNNING if event.flow is None else StepPhase.NESTED,
             attempt=event.attempt,
             retry_at=None,
             uncertain=False,
@@ -245,7 +245,7 @@ def _failed(plan: Plan, frame: Frame, state: StepState, event: ev.StepFailed) ->
             return in_place_of(frame, state.key, fresh)
         case ev.Resolution.FAIL:
             # What the attempt has finished so far is kept, so that a continued run does not do it again.
-            return with_step(frame, replace(_left_alone(lost), phase=StepPhase.FAILED))
+            return with_step(frame, replace(lost, phase=StepPhase.FAILED))
         case _:
             assert_never(event.resolution)
 
@@ -384,14 +384,6 @@ def _called(plan: Plan, state: StepState, event: ev.ToolCallStarted) -> StepStat
     if frame is None:
         frame = Frame(CALLS_FLOW, nested_key(state.key, state.attempt), text)
     return replace(state, frame=with_step(frame, child))
-
-
-def _left_alone(state: StepState) -> StepState:
-    """The step without the agents that answer its calls: nobody waits for them any more."""
-    if not holds_calls(state):
-        return state
-    calls = tuple(replace(call, phase=CallPhase.READY) if is_nested(state, call) else call for call in state.calls)
-    return replace(state, calls=calls, frame=None)
 
 
 def _in_doubt(plan: Plan, state: StepState, event: ev.ToolCallFailed) -> StepState:
