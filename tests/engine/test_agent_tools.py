@@ -145,7 +145,7 @@ def test_nobody_is_waited_for_once_the_asking_agent_has_failed() -> None:
     assert world.asked == ["main/boss#1/ask_expert#1/look#1"]
     assert world.resume(decision=Decision.EDITED, content="reviewed").outcome == ("completed", "done>z")
     assert tool_answers(world.sent[-1]) == ["reviewed", "T"]
-    assert world.begun == ["boss", "draft", "t", "t", "boss", "z"]
+    assert world.begun == ["boss", "t", "draft", "t", "boss", "z"]
 
 
 @pytest.mark.parametrize("landed", range(6))
