@@ -13,6 +13,8 @@ from kneo_serv.spec.walk import AgentAt, agents
 CALL_NAMES = ("tool", "arguments")
 """What a rule of approval may look at."""
 
+_FORMS = f"Write `{NEVER}`, `{ALWAYS}`, or an expression such as `arguments.amount > 1000.0`."
+
 _CAPABILITIES = {
     "W_TOOL_NETWORK_UNRESTRICTED": "network",
     "W_TOOL_SHELL_ALLOWED": "shell",
@@ -121,6 +123,3 @@ def _rule(
                 hint = f"Did you mean `arguments.{name}`?" if name in arguments else near(name, CALL_NAMES)
                 message = f"{whose} looks at `{name}`, but there are only `tool` and `arguments`."
                 yield error("E_TOOL_APPROVAL", path, message, hint, at=at)
-
-
-_FORMS = f"Write `{NEVER}`, `{ALWAYS}`, or an expression such as `arguments.amount > 1000.0`."
