@@ -99,6 +99,7 @@ def test_the_researcher_is_told_what_a_person_made_of_its_call(
         task["continuation_id"], response=HumanResponse(request["id"], decision, content)
     )
     assert (result.status, result.error) == ("completed", None)
+    assert result.output_text is not None
     assert result.output_text.startswith("Final answer based on tool results: ")
     assert all(words in result.output_text for words in told)
     assert ("2 pages" in result.output_text) is (decision in ("approved", "edited"))
