@@ -70,6 +70,11 @@ class Endpoint:
             )
         return value
 
+    @property
+    def hidden(self) -> tuple[str, ...]:
+        """The values that are sent along, or signed with, beside the key, and that no text may show."""
+        return tuple(filter(None, map(self._secrets.value, self.provider.other_secrets)))
+
     def shortage(self) -> str | None:
         """What is not installed or not set here and needed to ask; None when all is there. Imports nothing."""
         if (missing := self.provider.missing_libraries) is not None:
@@ -123,7 +128,7 @@ class Endpoint:
     def _default_key(self) -> str:
         variables = self._default_variables
         if not self._may_have_default_key():
-            if not self.provider.key_needed:
+            if not self.provider.credentials_needed:
                 return ""
             raise MissingSecretError(
                 f"{variables[0]} is not sent to {self.place}, an address that the spec names: name the key for it in "
