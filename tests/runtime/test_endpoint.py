@@ -93,6 +93,17 @@ def test_the_platforms_own_secrets_cannot_be_named(extra_env: Mapping[str, str])
     assert "canary" not in problem
 
 
+@pytest.mark.parametrize(
+    "key", ["sk-proj-canary0123456789abcdefghij", "gsk_canary0123456789abcdefghijklmnopqrstuvwxyz0123456789"]
+)
+def test_a_key_where_its_name_belongs_is_never_quoted(key: str) -> None:
+    mistaken = endpoint(api_key_ref=key)
+
+    told = mistaken.problem() or mistaken.shortage() or ""
+    assert "api_key_ref" in told
+    assert "canary" not in f"{told} {mistaken.key_source} {mistaken!r}"
+
+
 def test_either_variable_of_google_will_do() -> None:
     assert endpoint("google", environ={"GEMINI_API_KEY": "g"}).key() == "g"
     assert endpoint("google", environ={"GEMINI_API_KEY": "g"}).key_source == "GEMINI_API_KEY"
