@@ -106,28 +106,33 @@ def _text_of(event: ModelResponseStreamEvent) -> str:
             return ""
 
 
+def with_schema(
+    opened: OpenedModel, schema: Mapping[str, Any], parameters: ModelRequestParameters, settings: ModelSettings
+) -> ModelRequestParameters:
+    """The same parameters, and the model knows of the schema: in the provider's own field, or by its instructions."""
+    return _natively(opened, schema, parameters, settings) or _by_instruction(schema, parameters)
+
+
 def _asked(opened: OpenedModel, request: TurnRequest) -> tuple[ModelRequestParameters, ModelSettings]:
     parallel = request.parallel_tool_calls or not request.tools
     settings = opened.settings_for(request.headers, parallel_tool_calls=parallel)
     parameters = ModelRequestParameters(function_tools=offered(request.tools))
-    if request.output_schema is None:
-        return parameters, settings
-    native = _natively(opened, request, parameters, settings)
-    return native or _by_instruction(request.output_schema, parameters), settings
+    if request.output_schema is not None:
+        parameters = with_schema(opened, request.output_schema, parameters, settings)
+    return parameters, settings
 
 
 def _natively(
-    opened: OpenedModel, request: TurnRequest, parameters: ModelRequestParameters, settings: ModelSettings
+    opened: OpenedModel, schema: Mapping[str, Any], parameters: ModelRequestParameters, settings: ModelSettings
 ) -> ModelRequestParameters | None:
     """The schema in the provider's own field for it; None where it has none, or none for such a schema."""
-    schema = dict(request.output_schema or {})
     profile = cast("Mapping[str, Any]", opened.model.profile)
     # The APIs that have such a field take objects only.
     if schema.get("type") != "object" or not profile.get("supports_json_schema_output", False):
         return None
-    if request.tools and not _beside_tools(opened, profile):
+    if parameters.function_tools and not _beside_tools(opened, profile):
         return None
-    shape = OutputObjectDefinition(json_schema=schema, description=schema.get("description"))
+    shape = OutputObjectDefinition(json_schema=dict(schema), description=schema.get("description"))
     native = replace(parameters, output_mode="native", output_object=shape)
     try:
         opened.model.prepare_request(settings, native)
