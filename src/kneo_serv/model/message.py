@@ -116,3 +116,5 @@ class TurnRequest:
     """Who hears the answer while it comes. A runtime that cannot stream passes it over."""
     call_tool: ToolCaller | None = field(default=None, compare=False, repr=False)
     """How a runtime with a loop of its own calls the tools; one that is driven turn by turn passes it over."""
+    max_requests: int | None = None
+    """Questions that a runtime with a loop of its own may ask at most; None is no bound."""

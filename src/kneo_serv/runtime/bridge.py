@@ -56,24 +56,5 @@ def bridge_problem(
     return openai.openai_problem(model, environ)
 
 
-def native_problem(
-    *, model: ModelPlan | None, preferences: RuntimePreferences, environ: Mapping[str, str]
-) -> str | None:
-    """Why native mode cannot serve this model; None when it can.
-
-    A chat completions API has no loop of its own, so native mode asks it exactly like bridge mode does. Providers with
-    a loop of their own are not available.
-    """
-    provider = preferences.native_provider or _provider(model, RuntimePreferences())
-    if provider != openai.PROVIDER:
-        return (
-            f"runtime mode 'native' has no provider {provider!r} (available: {openai.PROVIDER}). "
-            "Set runtime_preferences.preferred_mode: bridge."
-        )
-    if model is None:
-        return f"provider {provider!r} needs a model: set agent.model.name."
-    return openai.openai_problem(model, environ)
-
-
 def _provider(model: ModelPlan | None, preferences: RuntimePreferences) -> str:
     return preferences.bridge_provider or (model.provider if model else DUMMY)

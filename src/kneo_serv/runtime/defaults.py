@@ -7,7 +7,8 @@ from typing import Any
 from kneo_serv.errors import ProviderError
 from kneo_serv.model.plan import ModelPlan, RuntimeMode, RuntimePreferences
 from kneo_serv.runtime.adapter import AdapterRuntime
-from kneo_serv.runtime.bridge import bridge_problem, create_bridge_runtime, native_problem
+from kneo_serv.runtime.bridge import bridge_problem, create_bridge_runtime
+from kneo_serv.runtime.native import create_native_runtime, native_problem
 from kneo_serv.runtime.protocol import Runtime
 from kneo_serv.runtime.registry import RuntimeRegistry
 from kneo_serv.runtime.retry import RetryPolicy
@@ -41,10 +42,7 @@ def default_registry(
         return create_bridge_runtime(model=model, preferences=preferences, environ=environ, policy=policy)
 
     def native(*, model: ModelPlan | None, preferences: RuntimePreferences) -> Runtime:
-        if (reason := native_problem(model=model, preferences=preferences, environ=environ)) is not None:
-            raise ProviderError(reason, provider=preferences.native_provider or (model.provider if model else "native"))
-        asked = RuntimePreferences(bridge_provider=preferences.native_provider)
-        return create_bridge_runtime(model=model, preferences=asked, environ=environ, policy=policy)
+        return create_native_runtime(model=model, preferences=preferences, environ=environ, policy=policy)
 
     def adapter_problem(*, model: ModelPlan | None, preferences: RuntimePreferences) -> str | None:
         if not preferences.adapter_ref:

@@ -1,0 +1,215 @@
+"""One run of pydantic-ai's own agent loop. Imports the model library: load it late."""
+
+from collections.abc import Sequence
+from dataclasses import replace
+from functools import partial
+from typing import Any
+
+from pydantic_ai import Agent
+from pydantic_ai.exceptions import AgentRunError, ContentFilterError, UsageLimitExceeded, UserError
+from pydantic_ai.messages import ModelMessage, ModelResponse, PartDeltaEvent, PartStartEvent, TextPart, TextPartDelta
+from pydantic_ai.models import ModelRequestParameters
+from pydantic_ai.models.wrapper import WrapperModel
+from pydantic_ai.output import OutputObjectDefinition
+from pydantic_ai.settings import ModelSettings
+from pydantic_ai.tools import RunContext
+from pydantic_ai.toolsets import AbstractToolset, ToolsetTool
+from pydantic_ai.usage import UsageLimits
+
+from kneo_serv.errors import ProviderError
+from kneo_serv.model.message import Message, Role, TextListener, ToolCall, Turn, TurnRequest, Usage
+from kneo_serv.observe import redact_error
+from kneo_serv.runtime.attempts import Pace, attempted
+from kneo_serv.runtime.conversation import as_turn, history, offered
+from kneo_serv.runtime.models import OpenedModel
+from kneo_serv.runtime.retry import RetryPolicy
+
+_WRONG_NAMES = 10
+"""How often the model may name a tool that does not exist, where nothing else bounds its requests."""
+_LONGEST_DETAIL = 300
+
+
+async def agent_loop(
+    request: TurnRequest, opened: OpenedModel, *, provider: str, policy: RetryPolicy, pace: Pace
+) -> Turn:
+    """The final answer, with the usage of every request that led to it.
+
+    Raises:
+        ProviderError: The model could not be asked, wished for what it cannot have, or came to no end.
+    """
+    tools = _Tools(request, provider)
+    model = _PatientModel(opened, request, tools, provider=provider, policy=policy, pace=pace)
+    agent = Agent[None, str](
+        model,
+        name=request.agent_name,
+        toolsets=[tools],
+        retries={"tools": request.max_requests or _WRONG_NAMES, "output": 1},
+    )
+    earlier, prompt = _opening(request.messages)
+    try:
+        with agent.parallel_tool_call_execution_mode("parallel" if request.parallel_tool_calls else "sequential"):
+            result = await agent.run(
+                prompt,
+                message_history=history(earlier),
+                model_settings=_settings(opened.settings, request),
+                usage_limits=UsageLimits(request_limit=request.max_requests),
+                infer_name=False,
+            )
+    except UsageLimitExceeded:
+        # No cause is chained to any of these: the library's errors may quote what the provider said.
+        text = f"asked its model {request.max_requests} times and came to no end. Raise strategy.max_iterations."
+        raise _failure(request, text, provider) from None
+    except ContentFilterError:
+        raise _failure(request, f"got no answer: provider {provider!r} filtered it out.", provider) from None
+    except (AgentRunError, UserError) as error:
+        detail = redact_error(str(getattr(error, "message", error)))[:_LONGEST_DETAIL]
+        raise _failure(request, f"came to no answer: {detail}", provider) from None
+    return replace(model.last, text=result.output, tool_calls=(), usage=model.usage)
+
+
+class _PatientModel(WrapperModel):
+    """The opened model, each single request of which is tried again as the policy says.
+
+    Trying the whole loop again would call its tools twice.
+    """
+
+    def __init__(
+        self,
+        opened: OpenedModel,
+        request: TurnRequest,
+        tools: "_Tools",
+        *,
+        provider: str,
+        policy: RetryPolicy,
+        pace: Pace,
+    ) -> None:
+        super().__init__(opened.model)
+        self.usage = Usage()
+        self.last = Turn()
+        self._opened = opened
+        self._asked = request
+        self._tools = tools
+        self._attempted = partial(attempted, policy=policy, provider=provider, pace=pace)
+
+    async def request(
+        self,
+        messages: list[ModelMessage],
+        model_settings: ModelSettings | None,
+        model_request_parameters: ModelRequestParameters,
+    ) -> ModelResponse:
+        parameters = self._with_schema(model_request_parameters)
+
+        async def once() -> ModelResponse:
+            with self._opened.translated():
+                if self._asked.on_text is None:
+                    return await self.wrapped.request(messages, model_settings, parameters)
+                return await self._streamed(messages, model_settings, parameters, self._asked.on_text)
+
+        response = await self._attempted(once)
+        self.last = as_turn(response)
+        self.usage += self.last.usage
+        await self._tools.hear(self.last.tool_calls)
+        if self.last.text and not any(isinstance(part, TextPart) for part in response.parts):
+            # A refusal counts as an answer here as everywhere; the library would call it a failure.
+            response = replace(response, parts=[*response.parts, TextPart(self.last.text)], finish_reason="stop")
+        return response
+
+    async def _streamed(
+        self,
+        messages: list[ModelMessage],
+        settings: ModelSettings | None,
+        parameters: ModelRequestParameters,
+        on_text: TextListener,
+    ) -> ModelResponse:
+        async with self.wrapped.request_stream(messages, settings, parameters) as stream:
+            async for event in stream:
+                match event:
+                    case PartStartEvent(part=TextPart(content=piece)) if piece:
+                        on_text(piece)
+                    case PartDeltaEvent(delta=TextPartDelta(content_delta=piece)) if piece:
+                        on_text(piece)
+                    case _:
+                        pass
+            return stream.get()
+
+    def _with_schema(self, parameters: ModelRequestParameters) -> ModelRequestParameters:
+        schema = self._asked.output_schema
+        if schema is None:
+            return parameters
+        native = self.profile.get("supports_json_schema_output", False)
+        return replace(
+            parameters,
+            output_mode="native" if native else "prompted",
+            output_object=OutputObjectDefinition(json_schema=dict(schema), strict=False),
+        )
+
+
+class _Unjudged:
+    """Lets all arguments through: the platform alone judges whether they fit a tool."""
+
+    def validate_json(self, input: str | bytes | bytearray, **_: Any) -> dict[str, Any]:  # noqa: A002 - named by the library
+        return {}
+
+    def validate_python(self, input: Any, **_: Any) -> dict[str, Any]:  # noqa: A002 - likewise
+        return {}
+
+
+class _Tools(AbstractToolset[None]):
+    """The tools of the platform, which does every call itself and says what the model is told."""
+
+    def __init__(self, request: TurnRequest, provider: str) -> None:
+        self._request = request
+        self._provider = provider
+        self._offered = {tool.name: tool for tool in offered(request.tools)}
+        self._wishes: dict[tuple[str | None, str], ToolCall] = {}
+
+    @property
+    def id(self) -> str | None:
+        return None
+
+    async def get_tools(self, ctx: RunContext[None]) -> dict[str, ToolsetTool[None]]:
+        return {
+            name: ToolsetTool(toolset=self, tool_def=tool, max_retries=0, args_validator=_Unjudged())
+            for name, tool in self._offered.items()
+        }
+
+    async def hear(self, wishes: Sequence[ToolCall]) -> None:
+        """Notes what the model wishes for, in our reading of it.
+
+        What is not on offer goes to the guard at once, since the library would answer such a wish by itself.
+        """
+        self._wishes = {(wish.id, wish.name): wish for wish in wishes}
+        for wish in wishes:
+            if wish.name not in self._offered:
+                await self._call(wish)
+
+    async def call_tool(
+        self, name: str, tool_args: dict[str, Any], ctx: RunContext[None], tool: ToolsetTool[None]
+    ) -> str:
+        return await self._call(self._wishes[ctx.tool_call_id, name])
+
+    async def _call(self, wish: ToolCall) -> str:
+        if self._request.call_tool is None:
+            text = f"was asked by its model for the tool {wish.name!r}, and nobody here can call tools for it."
+            raise _failure(self._request, text, self._provider)
+        return await self._request.call_tool(wish)
+
+
+def _opening(messages: Sequence[Message]) -> tuple[Sequence[Message], str | None]:
+    """What was said before, and the user's last word, if it is the last one."""
+    if messages and messages[-1].role is Role.USER:
+        return messages[:-1], messages[-1].content
+    return messages, None
+
+
+def _settings(settings: ModelSettings, request: TurnRequest) -> ModelSettings:
+    merged = settings.copy()
+    if request.headers:
+        merged["extra_headers"] = {**merged.get("extra_headers", {}), **request.headers}
+    if request.tools and not request.parallel_tool_calls:
+        merged["parallel_tool_calls"] = False
+    return merged
+
+
+def _failure(request: TurnRequest, text: str, provider: str) -> ProviderError:
+    return ProviderError(f"Agent {request.agent_name!r} {text}", provider=provider)
