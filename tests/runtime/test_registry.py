@@ -7,6 +7,7 @@ from kneo_serv.errors import ProviderError
 from kneo_serv.model.message import Turn
 from kneo_serv.model.plan import AgentPlan, ModelPlan, RuntimeMode, RuntimePreferences
 from kneo_serv.runtime import AdapterRuntime, DummyRuntime, Runtime, RuntimeRegistry, default_registry
+from kneo_serv.runtime.native import NativeRuntime
 from kneo_serv.runtime.openai import OpenAIRuntime
 from tests.runtime.conversations import agent, asked, user
 
@@ -14,7 +15,7 @@ BRIDGE, NATIVE, ADAPTER = RuntimeMode.BRIDGE, RuntimeMode.NATIVE, RuntimeMode.AD
 
 
 def registry() -> RuntimeRegistry:
-    return default_registry(environ={}, load_callable=lambda path: lambda text: f"{path}: {text}")
+    return default_registry(environ={}, load_object=lambda path: lambda text: f"{path}: {text}")
 
 
 def ask(runtime: Runtime) -> Turn:
@@ -65,12 +66,12 @@ def test_the_dummy_answers_where_it_is_named_and_where_no_model_is(plan: AgentPl
     assert ask(registry().create(plan)).text == "Final answer: tea"
 
 
-@pytest.mark.parametrize("mode", [BRIDGE, NATIVE])
-def test_openai_serves_both_bridge_and_native_mode(mode: RuntimeMode) -> None:
+@pytest.mark.parametrize(("mode", "runtime"), [(BRIDGE, OpenAIRuntime), (NATIVE, NativeRuntime)])
+def test_openai_serves_both_bridge_and_native_mode(mode: RuntimeMode, runtime: type[Runtime]) -> None:
     plan = agent("openai", preferences=RuntimePreferences(preferred_mode=mode))
 
     assert registry().problem(plan) is None
-    assert isinstance(registry().create(plan), OpenAIRuntime)
+    assert isinstance(registry().create(plan), runtime)
 
 
 def test_an_adapter_is_found_by_its_import_path() -> None:
@@ -99,17 +100,12 @@ def test_an_adapter_is_found_by_its_import_path() -> None:
             "Set runtime_preferences.preferred_mode: bridge.",
         ),
         (
-            agent("openai", preferences=RuntimePreferences(preferred_mode=NATIVE, native_provider="openai-agents")),
-            "runtime mode 'native' has no provider 'openai-agents' (available: openai). "
-            "Set runtime_preferences.preferred_mode: bridge.",
-        ),
-        (
             agent(preferences=RuntimePreferences(preferred_mode=NATIVE, native_provider="openai")),
             "provider 'openai' needs a model: set agent.model.name.",
         ),
         (
             agent(preferences=RuntimePreferences(preferred_mode=ADAPTER)),
-            "runtime mode 'adapter' needs runtime_preferences.adapter_ref, the import path of a callable.",
+            "runtime mode 'adapter' needs runtime_preferences.adapter_ref, the path of a function or agent.",
         ),
         (
             agent(preferences=RuntimePreferences(allowed_modes=(NATIVE, ADAPTER))),

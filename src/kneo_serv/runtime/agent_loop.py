@@ -17,11 +17,12 @@ from pydantic_ai.toolsets import AbstractToolset, ToolsetTool
 from pydantic_ai.usage import UsageLimits
 
 from kneo_serv.errors import ProviderError
-from kneo_serv.model.message import Message, Role, TextListener, ToolCall, Turn, TurnRequest, Usage
+from kneo_serv.model.message import TextListener, ToolCall, Turn, TurnRequest, Usage
 from kneo_serv.observe import redact_error
 from kneo_serv.runtime.attempts import Pace, attempted
 from kneo_serv.runtime.conversation import as_turn, history, offered
 from kneo_serv.runtime.models import OpenedModel
+from kneo_serv.runtime.opening import opening
 from kneo_serv.runtime.retry import RetryPolicy
 
 _WRONG_NAMES = 10
@@ -45,7 +46,7 @@ async def agent_loop(
         toolsets=[tools],
         retries={"tools": request.max_requests or _WRONG_NAMES, "output": 1},
     )
-    earlier, prompt = _opening(request.messages)
+    earlier, prompt = opening(request.messages)
     try:
         with agent.parallel_tool_call_execution_mode("parallel" if request.parallel_tool_calls else "sequential"):
             result = await agent.run(
@@ -193,13 +194,6 @@ class _Tools(AbstractToolset[None]):
             text = f"was asked by its model for the tool {wish.name!r}, and nobody here can call tools for it."
             raise _failure(self._request, text, self._provider)
         return await self._request.call_tool(wish)
-
-
-def _opening(messages: Sequence[Message]) -> tuple[Sequence[Message], str | None]:
-    """What was said before, and the user's last word, if it is the last one."""
-    if messages and messages[-1].role is Role.USER:
-        return messages[:-1], messages[-1].content
-    return messages, None
 
 
 def _settings(settings: ModelSettings, request: TurnRequest) -> ModelSettings:

@@ -22,14 +22,14 @@ def create_runtime_registry() -> "RuntimeRegistry":
     """The runtime modes adapter, bridge and native, with the providers that are installed. Raises SettingsError."""
     from kneo_serv.runtime.defaults import default_registry
     from kneo_serv.settings import Settings
-    from kneo_serv.tools import load_callable
+    from kneo_serv.tools import load_object
 
     settings = Settings.from_env(os.environ)
     return default_registry(
         environ=os.environ,
         provider_timeout=settings.provider_timeout_seconds,
         provider_retries=settings.provider_retries,
-        load_callable=load_callable,
+        load_object=load_object,
     )
 
 
