@@ -7,39 +7,41 @@ from typing import Any
 
 from pydantic_ai import Agent
 from pydantic_ai.exceptions import AgentRunError, ContentFilterError, UsageLimitExceeded, UserError
-from pydantic_ai.messages import ModelMessage, ModelResponse, PartDeltaEvent, PartStartEvent, TextPart, TextPartDelta
+from pydantic_ai.messages import ModelMessage, ModelResponse, TextPart
 from pydantic_ai.models import ModelRequestParameters
 from pydantic_ai.models.wrapper import WrapperModel
-from pydantic_ai.output import OutputObjectDefinition
 from pydantic_ai.settings import ModelSettings
 from pydantic_ai.tools import RunContext
 from pydantic_ai.toolsets import AbstractToolset, ToolsetTool
 from pydantic_ai.usage import UsageLimits
 
 from kneo_serv.errors import ProviderError
-from kneo_serv.model.message import TextListener, ToolCall, Turn, TurnRequest, Usage
+from kneo_serv.model.message import ToolCall, Turn, TurnRequest, Usage
 from kneo_serv.observe import redact_error
 from kneo_serv.runtime.attempts import Pace, attempted
 from kneo_serv.runtime.conversation import as_turn, history, offered
 from kneo_serv.runtime.models import OpenedModel
 from kneo_serv.runtime.opening import opening
 from kneo_serv.runtime.retry import RetryPolicy
+from kneo_serv.runtime.telling import Telling
+from kneo_serv.runtime.turns import asked, text_of
 
 _WRONG_NAMES = 10
 """How often the model may name a tool that does not exist, where nothing else bounds its requests."""
 _LONGEST_DETAIL = 300
 
 
-async def agent_loop(
-    request: TurnRequest, opened: OpenedModel, *, provider: str, policy: RetryPolicy, pace: Pace
-) -> Turn:
+async def agent_loop(request: TurnRequest, opened: OpenedModel, *, policy: RetryPolicy, pace: Pace) -> Turn:
     """The final answer, with the usage of every request that led to it.
+
+    The listener hears each text of the model; that of a request which was not the last is void when the next begins.
 
     Raises:
         ProviderError: The model could not be asked, wished for what it cannot have, or came to no end.
     """
+    provider = opened.plan.provider
     tools = _Tools(request, provider)
-    model = _PatientModel(opened, request, tools, provider=provider, policy=policy, pace=pace)
+    model = _PatientModel(opened, request, tools, policy=policy, pace=pace)
     agent = Agent[None, str](
         model,
         name=request.agent_name,
@@ -52,7 +54,6 @@ async def agent_loop(
             result = await agent.run(
                 prompt,
                 message_history=history(earlier),
-                model_settings=_settings(opened.settings, request),
                 usage_limits=UsageLimits(request_limit=request.max_requests),
                 infer_name=False,
             )
@@ -75,22 +76,16 @@ class _PatientModel(WrapperModel):
     """
 
     def __init__(
-        self,
-        opened: OpenedModel,
-        request: TurnRequest,
-        tools: "_Tools",
-        *,
-        provider: str,
-        policy: RetryPolicy,
-        pace: Pace,
+        self, opened: OpenedModel, request: TurnRequest, tools: "_Tools", *, policy: RetryPolicy, pace: Pace
     ) -> None:
         super().__init__(opened.model)
         self.usage = Usage()
         self.last = Turn()
         self._opened = opened
-        self._asked = request
         self._tools = tools
-        self._attempted = partial(attempted, policy=policy, provider=provider, pace=pace)
+        self._telling = None if request.on_text is None else Telling(request.on_text)
+        self._shape, self._sent_along = asked(opened, request)
+        self._attempted = partial(attempted, policy=policy, provider=opened.plan.provider, pace=pace)
 
     async def request(
         self,
@@ -98,51 +93,33 @@ class _PatientModel(WrapperModel):
         model_settings: ModelSettings | None,
         model_request_parameters: ModelRequestParameters,
     ) -> ModelResponse:
-        parameters = self._with_schema(model_request_parameters)
+        parameters = replace(
+            model_request_parameters,
+            output_mode=self._shape.output_mode,
+            output_object=self._shape.output_object,
+            instruction_parts=self._shape.instruction_parts,
+        )
 
-        async def once() -> ModelResponse:
-            with self._opened.translated():
-                if self._asked.on_text is None:
-                    return await self.wrapped.request(messages, model_settings, parameters)
-                return await self._streamed(messages, model_settings, parameters, self._asked.on_text)
-
-        response = await self._attempted(once)
+        response = await self._attempted(partial(self._once, messages, parameters))
         self.last = as_turn(response)
-        self.usage += self.last.usage
+        self.usage += self._opened.usage(response)
+        if self._telling is not None:
+            self._telling.finish(self.last.text)
         await self._tools.hear(self.last.tool_calls)
         if self.last.text and not any(isinstance(part, TextPart) for part in response.parts):
             # A refusal counts as an answer here as everywhere; the library would call it a failure.
             response = replace(response, parts=[*response.parts, TextPart(self.last.text)], finish_reason="stop")
         return response
 
-    async def _streamed(
-        self,
-        messages: list[ModelMessage],
-        settings: ModelSettings | None,
-        parameters: ModelRequestParameters,
-        on_text: TextListener,
-    ) -> ModelResponse:
-        async with self.wrapped.request_stream(messages, settings, parameters) as stream:
-            async for event in stream:
-                match event:
-                    case PartStartEvent(part=TextPart(content=piece)) if piece:
-                        on_text(piece)
-                    case PartDeltaEvent(delta=TextPartDelta(content_delta=piece)) if piece:
-                        on_text(piece)
-                    case _:
-                        pass
+    async def _once(self, messages: list[ModelMessage], parameters: ModelRequestParameters) -> ModelResponse:
+        with self._opened.translated():
+            if self._telling is None:
+                return await self.wrapped.request(messages, self._sent_along, parameters)
+            self._telling.begin()
+            async with self.wrapped.request_stream(messages, self._sent_along, parameters) as stream:
+                async for event in stream:
+                    self._telling.tell(text_of(event))
             return stream.get()
-
-    def _with_schema(self, parameters: ModelRequestParameters) -> ModelRequestParameters:
-        schema = self._asked.output_schema
-        if schema is None:
-            return parameters
-        native = self.profile.get("supports_json_schema_output", False)
-        return replace(
-            parameters,
-            output_mode="native" if native else "prompted",
-            output_object=OutputObjectDefinition(json_schema=dict(schema), strict=False),
-        )
 
 
 class _Unjudged:
@@ -194,15 +171,6 @@ class _Tools(AbstractToolset[None]):
             text = f"was asked by its model for the tool {wish.name!r}, and nobody here can call tools for it."
             raise _failure(self._request, text, self._provider)
         return await self._request.call_tool(wish)
-
-
-def _settings(settings: ModelSettings, request: TurnRequest) -> ModelSettings:
-    merged = settings.copy()
-    if request.headers:
-        merged["extra_headers"] = {**merged.get("extra_headers", {}), **request.headers}
-    if request.tools and not request.parallel_tool_calls:
-        merged["parallel_tool_calls"] = False
-    return merged
 
 
 def _failure(request: TurnRequest, text: str, provider: str) -> ProviderError:

@@ -1,6 +1,5 @@
 """Native mode: the model library's own agent loop, each tool call of which the platform does."""
 
-import asyncio
 import importlib
 from collections.abc import Mapping
 from dataclasses import replace
@@ -9,43 +8,24 @@ from typing import TYPE_CHECKING
 from kneo_serv.errors import ProviderError
 from kneo_serv.model.message import Turn, TurnRequest
 from kneo_serv.model.plan import ModelPlan, RuntimePreferences
-from kneo_serv.runtime.attempts import REAL_PACE, Pace
-from kneo_serv.runtime.bridge import AVAILABLE, DUMMY, bridge_problem
+from kneo_serv.model.secret import Secrets
+from kneo_serv.runtime.bridge import bridge_problem, refusal
+from kneo_serv.runtime.model_runtime import ModelRuntime
 from kneo_serv.runtime.protocol import Runtime
+from kneo_serv.runtime.providers import DUMMY, PROVIDERS, provider_named
 from kneo_serv.runtime.retry import RetryPolicy
 
 if TYPE_CHECKING:
     from kneo_serv.runtime.models import OpenedModel
 
-_OTHER_NAMES = {"openai-agents": "openai"}
-"""What specs call a provider with a loop of its own, and who serves it."""
 
-
-class NativeRuntime:
+class NativeRuntime(ModelRuntime):
     """Hands the whole loop over: one turn asks the model and calls tools until there is an answer.
 
     The loop is pydantic-ai's. Each tool call goes through `TurnRequest.call_tool`, so it is guarded like everywhere
-    else; what that raises ends the turn. A failure that may pass repeats the one request to the model, never a tool.
+    else; what that raises ends the turn. A failure that may pass repeats the one request to the model, never a tool;
+    the policy and the model's `timeout_seconds` hold for each request.
     """
-
-    def __init__(
-        self, *, model: ModelPlan, environ: Mapping[str, str], policy: RetryPolicy, pace: Pace = REAL_PACE
-    ) -> None:
-        """Note what to ask and how; nothing is imported, looked up or opened before the first turn.
-
-        Args:
-            model: Which model to ask.
-            environ: Where API keys and addresses are looked up.
-            policy: How often and how long each single request is tried; the model's own `timeout_seconds` takes the
-                place of the policy's.
-            pace: Where time and chance come from.
-        """
-        self._model = model
-        self._environ = environ
-        self._policy = replace(policy, timeout_seconds=model.timeout_seconds or policy.timeout_seconds)
-        self._pace = pace
-        self._opened: OpenedModel | None = None
-        self._opening = asyncio.Lock()
 
     async def turn(self, request: TurnRequest) -> Turn:
         """The final answer of the loop. Its usage is that of all requests, and it wishes for no more tools.
@@ -53,64 +33,65 @@ class NativeRuntime:
         Raises:
             MissingSecretError: There is no API key; the text names the variable.
             MissingExtraError: The provider's library is not installed.
-            ProviderError: The provider failed, the model asked more than `max_requests` times, or wished for a tool
+            ProviderError: The provider failed, the model came to no end within `max_requests`, or wished for a tool
                 where nobody calls tools.
             KneoError: What `call_tool` raised, unchanged.
         """
-        opened = await self._model_opened()
+        opened = await self._open()
         from kneo_serv.runtime.agent_loop import agent_loop  # imported by now
 
-        return await agent_loop(request, opened, provider=self._model.provider, policy=self._policy, pace=self._pace)
+        return await agent_loop(request, opened, policy=self._policy, pace=self._pace)
 
-    async def aclose(self) -> None:
-        """Close the connections."""
-        opened, self._opened = self._opened, None
-        if opened is not None:
-            await opened.aclose()
-
-    async def _model_opened(self) -> "OpenedModel":
-        async with self._opening:
-            if self._opened is None:
-                # The libraries take a second or more to import; other runs on this loop go on meanwhile.
-                await asyncio.to_thread(importlib.import_module, "kneo_serv.runtime.agent_loop")
-                from kneo_serv.runtime.models import open_model
-
-                self._opened = open_model(
-                    self._model, environ=self._environ, timeout_seconds=self._policy.timeout_seconds
-                )
-            return self._opened
+    def _open_now(self) -> "OpenedModel":
+        importlib.import_module("kneo_serv.runtime.agent_loop")
+        return super()._open_now()
 
 
 def create_native_runtime(
-    *, model: ModelPlan | None, preferences: RuntimePreferences, environ: Mapping[str, str], policy: RetryPolicy
+    *,
+    model: ModelPlan | None,
+    preferences: RuntimePreferences,
+    environ: Mapping[str, str],
+    policy: RetryPolicy,
+    secrets: Secrets | None = None,
 ) -> Runtime:
     """The runtime for the model, asked of `native_provider` or else of the model's own provider.
 
+    A key or a library that is missing is told at the first turn, so that a runtime can be made before they are there.
+
     Raises:
-        ProviderError: Native mode cannot serve this model; the text says why.
+        ProviderError: There is no such provider, or it cannot be asked as the spec says.
     """
+    known = secrets or Secrets(environ)
     provider = _provider(model, preferences)
-    if (reason := native_problem(model=model, preferences=preferences, environ=environ)) is not None:
-        raise ProviderError(reason, provider=provider)
-    assert model is not None  # noqa: S101 - native_problem has just said so
-    return NativeRuntime(model=replace(model, provider=provider), environ=environ, policy=policy)
+    reason = _unserved(provider) or refusal(provider, model, known)
+    if reason is not None or model is None:
+        raise ProviderError(reason or "native mode needs a model: set agent.model.name.", provider=provider)
+    return NativeRuntime(model=replace(model, provider=provider), environ=environ, policy=policy, secrets=known)
 
 
 def native_problem(
-    *, model: ModelPlan | None, preferences: RuntimePreferences, environ: Mapping[str, str]
+    *,
+    model: ModelPlan | None,
+    preferences: RuntimePreferences,
+    environ: Mapping[str, str],
+    secrets: Secrets | None = None,
 ) -> str | None:
-    """Why native mode cannot serve this model; None when it can."""
+    """Why native mode cannot serve this model, a missing key or library included; None when it can."""
     provider = _provider(model, preferences)
-    if provider == DUMMY or provider not in AVAILABLE:
-        known = ", ".join(name for name in AVAILABLE if name != DUMMY)
-        return (
-            f"runtime mode 'native' has no provider {provider!r} (available: {known}). "
-            "Set runtime_preferences.preferred_mode: bridge."
-        )
-    asked = None if model is None else replace(model, provider=provider)
-    return bridge_problem(model=asked, preferences=RuntimePreferences(bridge_provider=provider), environ=environ)
+    asked = RuntimePreferences(bridge_provider=provider)
+    return _unserved(provider) or bridge_problem(model=model, preferences=asked, environ=environ, secrets=secrets)
+
+
+def _unserved(provider: str) -> str | None:
+    """The dummy has no loop: it answers by rule."""
+    if provider_named(provider) is not None:
+        return None
+    return (
+        f"runtime mode 'native' has no provider {provider!r} (available: {', '.join(PROVIDERS)}). "
+        "Set runtime_preferences.preferred_mode: bridge."
+    )
 
 
 def _provider(model: ModelPlan | None, preferences: RuntimePreferences) -> str:
-    named = preferences.native_provider or (model.provider if model else DUMMY)
-    return _OTHER_NAMES.get(named, named)
+    return preferences.native_provider or (model.provider if model else DUMMY)

@@ -2,12 +2,14 @@
 
 import asyncio
 from collections.abc import Callable
+from dataclasses import replace
 from typing import Any
 
 from kneo_serv.model.message import Turn, TurnRequest
 from kneo_serv.runtime.adapters.kinds import adapted
 from kneo_serv.runtime.adapters.thread import in_own_thread
 from kneo_serv.runtime.protocol import Runtime
+from kneo_serv.runtime.telling import Telling
 
 type ObjectLoader = Callable[[str], Any]
 """Finds an object by its dotted import path; refuses unsafe ones."""
@@ -35,7 +37,14 @@ class ReferenceRuntime:
         async with self._finding:
             if self._found is None:
                 self._found = await in_own_thread(self._adapted)
-        return await self._found.turn(request)
+            found = self._found
+        if request.on_text is None:
+            return await found.turn(request)
+        telling = Telling(request.on_text)
+        turn = await found.turn(replace(request, on_text=telling.tell))
+        # Foreign loops tell what they say between tool calls as well; in the end the listener has the answer alone.
+        telling.finish(turn.text)
+        return turn
 
     async def aclose(self) -> None:
         """Lets the agent let go of its connections."""
