@@ -3,7 +3,7 @@
 import asyncio
 import traceback
 from collections.abc import Awaitable, Callable, Mapping
-from typing import Any
+from typing import Any, Protocol
 
 import pytest
 
@@ -42,12 +42,19 @@ async def turn(found: Any, request: TurnRequest) -> Turn:
         await runtime.aclose()
 
 
-def answer(make: Maker, server: ScriptedOpenAI, request: TurnRequest = PLAIN) -> Turn:
+class Server(Protocol):
+    """A scripted server that an agent's model is."""
+
+    @property
+    def base_url(self) -> str: ...
+
+
+def answer(make: Maker, server: Server, request: TurnRequest = PLAIN) -> Turn:
     """The same outside of a loop."""
     return asyncio.run(_made(make, server, request))
 
 
-async def _made(make: Maker, server: ScriptedOpenAI, request: TurnRequest) -> Turn:
+async def _made(make: Maker, server: Server, request: TurnRequest) -> Turn:
     try:
         return await turn(make(server.base_url), request)
     finally:
@@ -61,7 +68,13 @@ async def _close_clients() -> None:
 
 def failure(make: Maker, *answers: Answer, request: TurnRequest = PLAIN) -> ProviderError:
     """How the agent fails. No text of the error tells the canary, nor does a traceback."""
-    with ScriptedOpenAI(answers) as server, pytest.raises(ProviderError) as caught:
+    with ScriptedOpenAI(answers) as server:
+        return failed(make, server, request)
+
+
+def failed(make: Maker, server: Server, request: TurnRequest = PLAIN) -> ProviderError:
+    """The same with a server of any kind."""
+    with pytest.raises(ProviderError) as caught:
         answer(make, server, request)
     problem = caught.value
     told = "".join(traceback.format_exception(problem))
@@ -69,17 +82,19 @@ def failure(make: Maker, *answers: Answer, request: TurnRequest = PLAIN) -> Prov
     return problem
 
 
-def cancelled(make: Maker, request: TurnRequest = PLAIN) -> None:
+def cancelled(
+    make: Maker, request: TurnRequest = PLAIN, *, serve: Any = ScriptedOpenAI, silent: Callable[[], Any] = silence
+) -> None:
     """Cancels a turn while the agent waits for its model. No task of it is left at work."""
 
     async def scenario() -> None:
         loop, reached = asyncio.get_running_loop(), asyncio.Event()
 
-        def script(_: Mapping[str, Any]) -> Answer:
+        def script(_: Mapping[str, Any]) -> Any:
             loop.call_soon_threadsafe(reached.set)
-            return silence()
+            return silent()
 
-        with ScriptedOpenAI(script) as server:
+        with serve(script) as server:
             waiting = asyncio.create_task(turn(make(server.base_url), request))
             await reached.wait()
             waiting.cancel()

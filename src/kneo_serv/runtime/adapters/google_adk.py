@@ -1,10 +1,9 @@
-"""An agent of Google's Agent Development Kit that answers for an agent of a spec. Imports its library: load it late."""
+"""An agent of Google's Agent Development Kit answers for an agent of a spec. Imports its library: load it late."""
 
 from collections.abc import Sequence
 from contextlib import aclosing
 from typing import Any, assert_never
 
-from google.adk.agents import BaseAgent
 from google.adk.agents.callback_context import CallbackContext
 from google.adk.agents.invocation_context import LlmCallsLimitExceededError
 from google.adk.agents.run_config import RunConfig
@@ -14,6 +13,7 @@ from google.adk.models.llm_request import LlmRequest
 from google.adk.models.llm_response import LlmResponse
 from google.adk.plugins.base_plugin import BasePlugin
 from google.adk.runners import InMemoryRunner
+from google.adk.workflow import BaseNode
 from google.genai import types
 
 from kneo_serv.errors import ProviderError
@@ -28,9 +28,12 @@ _SESSION = "conversation"
 
 
 class GoogleADKAdapter:
-    """Runs the agent in a session of its own for each turn; our system prompt is added to its instruction."""
+    """Runs an agent, or a workflow of agents, in a session of its own for each turn.
 
-    def __init__(self, agent: BaseAgent, name: str) -> None:
+    Our system prompt is added to the instruction of the agent that stands at the top; a workflow has none.
+    """
+
+    def __init__(self, agent: BaseNode, name: str) -> None:
         self._agent = agent
         self._name = name
         self._opened = False

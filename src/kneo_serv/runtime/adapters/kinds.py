@@ -53,9 +53,9 @@ KINDS = (
         "pip install 'kneo-serv[openai-agents]'",
     ),
     Kind(
-        "Google ADK agent",
+        "Google ADK agent or workflow",
         "google.adk",
-        frozenset({"BaseAgent"}),
+        frozenset({"BaseNode"}),
         f"{_HERE}.google_adk:GoogleADKAdapter",
         "pip install 'kneo-serv[google-adk]'",
     ),
