@@ -32,28 +32,28 @@ class Kind:
 _HERE = "kneo_serv.runtime.adapters"
 KINDS = (
     Kind(
-        "pydantic-ai agent",
+        "a pydantic-ai agent",
         "pydantic_ai",
         frozenset({"AbstractAgent"}),
         f"{_HERE}.pydantic_ai_agent:PydanticAIAdapter",
         "pip install 'pydantic-ai-slim>=2.60'",
     ),
     Kind(
-        "LangChain runnable",
+        "a LangChain runnable",
         "langchain_core",
         frozenset({"Runnable"}),
         f"{_HERE}.langchain:LangChainAdapter",
         "pip install 'kneo-serv[langchain]'",
     ),
     Kind(
-        "agent of the OpenAI Agents SDK",
+        "an agent of the OpenAI Agents SDK",
         "agents",
         frozenset({"Agent", "AgentBase"}),
         f"{_HERE}.openai_agents:OpenAIAgentsAdapter",
         "pip install 'kneo-serv[openai-agents]'",
     ),
     Kind(
-        "Google ADK agent or workflow",
+        "an agent or workflow of Google ADK",
         "google.adk",
         frozenset({"BaseNode"}),
         f"{_HERE}.google_adk:GoogleADKAdapter",
@@ -75,15 +75,15 @@ def adapted(found: Any, name: str) -> Runtime:
             make: Callable[[Any, str], Runtime] = getattr(importlib.import_module(module), cls)
         except (ImportError, AttributeError) as error:
             text = (
-                f"Adapter {name!r} is a {kind.title}, and the installed version of its library lacks what is needed "
+                f"Adapter {name!r} is {kind.title}, and the installed version of its library lacks what is needed "
                 f"({error}). Install one that fits: {kind.install}"
             )
             raise ProviderError(text, provider=name) from error
         return make(found, name)
     if callable(found):
         return AdapterRuntime(run_fn=found, name=name)
-    titles = ", ".join(f"a {kind.title}" for kind in KINDS)
-    text = f"Adapter {name!r} is a {type(found).__name__}. Name a function, {titles} instead."
+    titles = ", ".join(kind.title for kind in KINDS)
+    text = f"Adapter {name!r} is a {type(found).__name__}. Name a function, or one of these: {titles}."
     raise ProviderError(text, provider=name)
 
 
