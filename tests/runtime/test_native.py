@@ -16,6 +16,7 @@ from kneo_serv.runtime.retry import RetryPolicy
 from kneo_serv.testing.scripted_openai import (
     Answer,
     ScriptedOpenAI,
+    broken,
     completion,
     error,
     silence,
@@ -24,7 +25,6 @@ from kneo_serv.testing.scripted_openai import (
     tool_calls,
 )
 from tests.runtime.conversations import WEB_SEARCH, agent, asked, assistant, openai_model, tool, user
-from tests.runtime.streams import broken_off, streamed, streamed_call
 
 KEY = "sk-very-secret-key"
 ENVIRON = {"OPENAI_API_KEY": KEY}
@@ -277,7 +277,7 @@ def test_a_filtered_answer_is_told() -> None:
     choice = {"message": {"content": None}, "finish_reason": "content_filter"}
     problem = failure([completion({"choices": [choice]})], TEA)
 
-    assert problem.message == "Agent 'helper' got no answer: provider 'openai' filtered it out."
+    assert problem.message.endswith("withheld its answer: its content filter stopped it.")
 
 
 def test_the_schema_of_the_answer_goes_along_with_each_request() -> None:
@@ -303,27 +303,26 @@ def test_headers_of_the_trace_go_along_with_each_request() -> None:
 
 def test_the_text_is_heard_while_it_comes_and_a_new_request_makes_the_earlier_one_void() -> None:
     heard: list[str] = []
-    answers = [streamed_call("web_search", {"query": "tea"}, content="Let me look."), streamed("Tea is", " a drink.")]
+    answers = [tool_call("web_search", {"query": "tea"}, content="Let me look."), text("Tea it is.")]
     with ScriptedOpenAI(answers) as server:
         turn = run(server, replace(TEA, call_tool=Calls(), on_text=heard.append))
 
         assert all(request["stream"] for request in server.requests)
-    assert turn.text == "Tea is a drink."
-    assert turn.usage.requests == 2
-    assert turn.usage.total_tokens == 30
-    assert heard == ["Let me look.", "", "Tea is", " a drink."]
+    assert turn.text == "Tea it is."
+    assert turn.usage == Usage(20, 10, requests=2, unpriced=2)
+    assert heard == ["Let", " me", " look.", "", "Tea", " it", " is."]
 
 
 def test_a_stream_that_breaks_off_is_asked_for_again_and_no_tool_is_called_twice() -> None:
     heard: list[str] = []
     calls = Calls()
-    answers = [streamed_call("web_search", {"query": "tea"}), broken_off("Tea", " is"), streamed("Tea", " it is")]
+    answers = [SEARCH, broken("Tea is it.", after=3), text("Tea it is.")]
     with ScriptedOpenAI(answers) as server:
         turn = run(server, replace(TEA, call_tool=calls, on_text=heard.append))
 
-    assert turn.text == "Tea it is"
+    assert turn.text == "Tea it is."
     assert len(calls) == 1
-    assert heard == ["Tea", " is", "", "Tea", " it is"]
+    assert heard == ["Tea", " is", "", "Tea", " it", " is."]
 
 
 @pytest.mark.parametrize("while_asking", [True, False])

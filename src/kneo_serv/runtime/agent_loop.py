@@ -6,7 +6,7 @@ from functools import partial
 from typing import Any
 
 from pydantic_ai import Agent
-from pydantic_ai.exceptions import AgentRunError, ContentFilterError, UsageLimitExceeded, UserError
+from pydantic_ai.exceptions import AgentRunError, UsageLimitExceeded, UserError
 from pydantic_ai.messages import ModelMessage, ModelResponse, TextPart
 from pydantic_ai.models import ModelRequestParameters
 from pydantic_ai.models.wrapper import WrapperModel
@@ -24,7 +24,7 @@ from kneo_serv.runtime.models import OpenedModel
 from kneo_serv.runtime.opening import opening
 from kneo_serv.runtime.retry import RetryPolicy
 from kneo_serv.runtime.telling import Telling
-from kneo_serv.runtime.turns import asked, text_of
+from kneo_serv.runtime.turns import asked, check_empty, text_of
 
 _WRONG_NAMES = 10
 """How often the model may name a tool that does not exist, where nothing else bounds its requests."""
@@ -61,8 +61,6 @@ async def agent_loop(request: TurnRequest, opened: OpenedModel, *, policy: Retry
         # No cause is chained to any of these: the library's errors may quote what the provider said.
         text = f"asked its model {request.max_requests} times and came to no end. Raise strategy.max_iterations."
         raise _failure(request, text, provider) from None
-    except ContentFilterError:
-        raise _failure(request, f"got no answer: provider {provider!r} filtered it out.", provider) from None
     except (AgentRunError, UserError) as error:
         detail = redact_error(str(getattr(error, "message", error)))[:_LONGEST_DETAIL]
         raise _failure(request, f"came to no answer: {detail}", provider) from None
@@ -114,12 +112,15 @@ class _PatientModel(WrapperModel):
     async def _once(self, messages: list[ModelMessage], parameters: ModelRequestParameters) -> ModelResponse:
         with self._opened.translated():
             if self._telling is None:
-                return await self.wrapped.request(messages, self._sent_along, parameters)
-            self._telling.begin()
-            async with self.wrapped.request_stream(messages, self._sent_along, parameters) as stream:
-                async for event in stream:
-                    self._telling.tell(text_of(event))
-            return stream.get()
+                response = await self.wrapped.request(messages, self._sent_along, parameters)
+            else:
+                self._telling.begin()
+                async with self.wrapped.request_stream(messages, self._sent_along, parameters) as stream:
+                    async for event in stream:
+                        self._telling.tell(text_of(event))
+                response = stream.get()
+            check_empty(response)
+            return response
 
 
 class _Unjudged:

@@ -3,14 +3,15 @@
 import asyncio
 import traceback
 from collections.abc import Awaitable, Callable, Mapping
-from typing import Any, Protocol
+from typing import Any
 
 import pytest
 
 from kneo_serv.errors import ProviderError
 from kneo_serv.model.message import Message, Role, ToolCall, Turn, TurnRequest
 from kneo_serv.runtime.adapters import ReferenceRuntime
-from kneo_serv.testing.scripted_openai import Answer, ScriptedOpenAI, silence
+from kneo_serv.testing.answers import Answer, silence
+from kneo_serv.testing.scripted_server import ScriptedOpenAI, ScriptedServer
 from tests.runtime.conversations import asked, assistant, tool, user
 
 CANARY = "canary-5f2c-do-not-tell"
@@ -42,19 +43,12 @@ async def turn(found: Any, request: TurnRequest) -> Turn:
         await runtime.aclose()
 
 
-class Server(Protocol):
-    """A scripted server that an agent's model is."""
-
-    @property
-    def base_url(self) -> str: ...
-
-
-def answer(make: Maker, server: Server, request: TurnRequest = PLAIN) -> Turn:
+def answer(make: Maker, server: ScriptedServer, request: TurnRequest = PLAIN) -> Turn:
     """The same outside of a loop."""
     return asyncio.run(_made(make, server, request))
 
 
-async def _made(make: Maker, server: Server, request: TurnRequest) -> Turn:
+async def _made(make: Maker, server: ScriptedServer, request: TurnRequest) -> Turn:
     try:
         return await turn(make(server.base_url), request)
     finally:
@@ -66,15 +60,11 @@ async def _close_clients() -> None:
         await clients.pop()()
 
 
-def failure(make: Maker, *answers: Answer, request: TurnRequest = PLAIN) -> ProviderError:
+def failure(
+    make: Maker, *answers: Answer, request: TurnRequest = PLAIN, serve: type[ScriptedServer] = ScriptedOpenAI
+) -> ProviderError:
     """How the agent fails. No text of the error tells the canary, nor does a traceback."""
-    with ScriptedOpenAI(answers) as server:
-        return failed(make, server, request)
-
-
-def failed(make: Maker, server: Server, request: TurnRequest = PLAIN) -> ProviderError:
-    """The same with a server of any kind."""
-    with pytest.raises(ProviderError) as caught:
+    with serve(answers) as server, pytest.raises(ProviderError) as caught:
         answer(make, server, request)
     problem = caught.value
     told = "".join(traceback.format_exception(problem))
@@ -82,17 +72,15 @@ def failed(make: Maker, server: Server, request: TurnRequest = PLAIN) -> Provide
     return problem
 
 
-def cancelled(
-    make: Maker, request: TurnRequest = PLAIN, *, serve: Any = ScriptedOpenAI, silent: Callable[[], Any] = silence
-) -> None:
+def cancelled(make: Maker, request: TurnRequest = PLAIN, *, serve: type[ScriptedServer] = ScriptedOpenAI) -> None:
     """Cancels a turn while the agent waits for its model. No task of it is left at work."""
 
     async def scenario() -> None:
         loop, reached = asyncio.get_running_loop(), asyncio.Event()
 
-        def script(_: Mapping[str, Any]) -> Any:
+        def script(_: Mapping[str, Any]) -> Answer:
             loop.call_soon_threadsafe(reached.set)
-            return silent()
+            return silence()
 
         with serve(script) as server:
             waiting = asyncio.create_task(turn(make(server.base_url), request))

@@ -13,10 +13,11 @@ from google.genai import types
 from pydantic import BaseModel
 
 from kneo_serv.model.message import Usage
-from tests.runtime.adapters.foreign import CANARY, LONG, PLAIN, answer, cancelled, clients, failed
-from tests.runtime.adapters.gemini import Reply, ScriptedGemini, calls, says, withholds
+from kneo_serv.testing.answers import completion, error, text, tool_call
+from kneo_serv.testing.scripted_server import ScriptedGoogle
+from tests.runtime.adapters.foreign import CANARY, LONG, PLAIN, answer, cancelled, clients, failure
 
-ONE = Usage(10, 5, requests=1, cached_tokens=2)
+ONE = Usage(10, 5, requests=1)
 
 
 class Drink(BaseModel):
@@ -52,16 +53,11 @@ def said(request: dict[str, Any]) -> list[tuple[str, Any]]:
     return [(content["role"], next(iter(content["parts"][0].values()))) for content in request["contents"]]
 
 
-def refused(reply: Reply, **fields: Any) -> Any:
-    with ScriptedGemini([reply], message=f"API key {CANARY} not valid") as server:
-        return failed(seller, server, replace(PLAIN, **fields))
-
-
 def test_the_agent_gets_the_conversation_and_keeps_its_own_instruction() -> None:
-    with ScriptedGemini([says("brown")]) as server:
+    with ScriptedGoogle([text("brown")]) as server:
         turn = answer(seller, server, LONG)
 
-        assert (turn.text, turn.tool_calls, turn.model_name) == ("brown", (), "gemini-test")
+        assert (turn.text, turn.tool_calls, turn.model_name) == ("brown", (), "scripted")
         assert turn.usage == ONE
         request = server.requests[0]
         instruction = request["systemInstruction"]["parts"][0]["text"]
@@ -73,11 +69,11 @@ def test_the_agent_gets_the_conversation_and_keeps_its_own_instruction() -> None
         assert request["contents"][1]["parts"][1]["functionCall"]["name"] == "pantry"
         assert returned[1]["response"] == {"result": "one bottle"}
         assert (then, last) == (("model", "There is one."), ("user", "tea?"))
-        assert server.keys == [CANARY]
+        assert server.headers[0]["x-goog-api-key"] == CANARY
 
 
 def test_the_agent_calls_its_own_tools_and_all_its_requests_are_counted() -> None:
-    with ScriptedGemini([calls("pantry", {"item": "tea"}), says("None is left.")]) as server:
+    with ScriptedGoogle([tool_call("pantry", {"item": "tea"}), text("None is left.")]) as server:
         turn = answer(seller, server)
 
         assert turn.text == "None is left."
@@ -87,7 +83,7 @@ def test_the_agent_calls_its_own_tools_and_all_its_requests_are_counted() -> Non
 
 def test_an_agent_without_a_model_answers_too() -> None:
     heard: list[str] = []
-    with ScriptedGemini([]) as server:
+    with ScriptedGoogle([]) as server:
         turn = answer(lambda _: Echo(name="echo"), server, replace(PLAIN, on_text=heard.append))
 
     assert (turn.text, turn.usage) == ("1 tea?", Usage())
@@ -99,7 +95,7 @@ def test_the_last_agent_of_a_workflow_answers() -> None:
         first, second = seller(base_url), seller(base_url, name="checker")
         return Workflow(name="both", edges=[(START, first), (first, second)])
 
-    with ScriptedGemini([says("brown"), says("brown it is")]) as server:
+    with ScriptedGoogle([text("brown"), text("brown it is")]) as server:
         turn = answer(both, server)
 
     assert turn.text == "brown it is"
@@ -110,14 +106,14 @@ def test_the_output_of_a_workflow_that_says_nothing_is_json() -> None:
     def colour(node_input: Any) -> dict[str, str]:
         return {"colour": "brown"}
 
-    with ScriptedGemini([]) as server:
+    with ScriptedGoogle([]) as server:
         turn = answer(lambda _: Workflow(name="plain", edges=[(START, colour)]), server)
 
     assert turn.text == '{"colour":"brown"}'
 
 
 def test_structured_output_of_the_agent_is_json() -> None:
-    with ScriptedGemini([says('{"colour": "brown"}')]) as server:
+    with ScriptedGoogle([text('{"colour": "brown"}')]) as server:
         turn = answer(lambda base_url: seller(base_url, tools=[], output_schema=Drink), server)
 
     assert turn.text == '{"colour": "brown"}'
@@ -125,18 +121,22 @@ def test_structured_output_of_the_agent_is_json() -> None:
 
 def test_text_is_heard_while_it_comes_and_in_the_end_the_answer_alone() -> None:
     heard: list[str] = []
-    replies = [calls("pantry", {"item": "tea"}, content="Let me look."), says("None", " is left.")]
-    with ScriptedGemini(replies) as server:
+    answers = [tool_call("pantry", {"item": "tea"}, content="Let me look."), text("None is left.")]
+    with ScriptedGoogle(answers) as server:
         turn = answer(seller, server, replace(PLAIN, on_text=heard.append))
 
     assert turn.text == "None is left."
     assert turn.usage == ONE + ONE
-    assert heard == ["Let me look.", "None", " is left.", "", "None is left."]
+    assert heard == ["Let", " me", " look.", "None", " is", " left.", "", "None is left."]
 
 
 def test_the_bound_of_the_strategy_stops_the_agent_and_is_named() -> None:
-    with ScriptedGemini([calls("pantry", {"item": "tea"})] * 3) as server:
-        problem = failed(seller, server, replace(PLAIN, max_requests=2))
+    problem = failure(
+        seller,
+        *[tool_call("pantry", {"item": "tea"})] * 3,
+        request=replace(PLAIN, max_requests=2),
+        serve=ScriptedGoogle,
+    )
 
     assert problem.message == (
         "Adapter 'shop.agent' asked its model 2 times and came to no end. Raise strategy.max_iterations."
@@ -147,8 +147,7 @@ def test_an_agent_that_rests_on_a_long_running_tool_is_told() -> None:
     def patient(base_url: str) -> LlmAgent:
         return seller(base_url, tools=[LongRunningFunctionTool(order)])
 
-    with ScriptedGemini([calls("order", {"item": "tea"}), says("")]) as server:
-        problem = failed(patient, server)
+    problem = failure(patient, *[tool_call("order", {"item": "tea"}), text("")], serve=ScriptedGoogle)
 
     assert problem.message.startswith("Adapter 'shop.agent' waits for a person's word on order, which cannot reach it")
 
@@ -157,7 +156,10 @@ def test_an_agent_that_rests_on_a_long_running_tool_is_told() -> None:
 @pytest.mark.parametrize(("status", "transient"), [(500, True), (401, False)])
 def test_what_the_server_refuses_is_told_by_its_status(status: int, transient: bool, streams: bool) -> None:
     heard: list[str] = []
-    problem = refused(status, on_text=heard.append if streams else None)
+    request = replace(PLAIN, on_text=heard.append if streams else None)
+    problem = failure(
+        seller, error(status, message=f"API key {CANARY} not valid"), request=request, serve=ScriptedGoogle
+    )
 
     assert problem.message.startswith("Adapter 'shop.agent' failed: ")
     assert problem.message.endswith(f"Error (HTTP {status}).")
@@ -165,11 +167,14 @@ def test_what_the_server_refuses_is_told_by_its_status(status: int, transient: b
 
 
 def test_an_answer_that_is_held_back_is_told() -> None:
-    assert refused(withholds("SAFETY")).message == "Adapter 'shop.agent' got no answer from its model (SAFETY)."
+    withheld = completion({"candidates": [{"finishReason": "SAFETY", "index": 0}]})
+    problem = failure(seller, withheld, serve=ScriptedGoogle)
+
+    assert problem.message == "Adapter 'shop.agent' got no answer from its model (SAFETY)."
 
 
 @pytest.mark.parametrize("streams", [False, True])
 def test_a_cancelled_turn_ends_at_once(streams: bool) -> None:
     heard: list[str] = []
     request = replace(PLAIN, on_text=heard.append if streams else None)
-    cancelled(seller, request, serve=ScriptedGemini, silent=lambda: None)
+    cancelled(seller, request, serve=ScriptedGoogle)

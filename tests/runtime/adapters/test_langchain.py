@@ -19,7 +19,6 @@ from pydantic import SecretStr
 from kneo_serv.model.message import Usage
 from kneo_serv.testing.scripted_openai import ScriptedOpenAI, error, text, tool_call
 from tests.runtime.adapters.foreign import CANARY, LONG, PLAIN, answer, cancelled, failure, roles
-from tests.runtime.streams import streamed, streamed_call
 
 
 def model(base_url: str) -> ChatOpenAI:
@@ -190,28 +189,28 @@ def test_a_graph_that_waits_for_somebody_is_told(heard: list[str] | None) -> Non
 @pytest.mark.parametrize("make", [model, chain])
 def test_text_is_heard_while_it_comes(make: Any) -> None:
     heard: list[str] = []
-    with ScriptedOpenAI([streamed("Tea is", " a drink.")]) as server:
+    with ScriptedOpenAI([text("Tea is a drink.")]) as server:
         turn = answer(make, server, replace(PLAIN, on_text=heard.append))
 
     assert turn.text == "Tea is a drink."
     assert turn.usage == Usage(10, 5, requests=1)
-    assert heard == ["Tea is", " a drink."]
+    assert heard == ["Tea", " is", " a", " drink."]
 
 
 def test_the_models_inside_a_graph_are_heard_and_in_the_end_the_answer_alone() -> None:
     heard: list[str] = []
-    answers = [streamed_call("pantry", {"item": "tea"}, content="Let me look."), streamed("None", " is left.")]
+    answers = [tool_call("pantry", {"item": "tea"}, content="Let me look."), text("None is left.")]
     with ScriptedOpenAI(answers) as server:
         turn = answer(graph, server, replace(PLAIN, on_text=heard.append))
 
     assert turn.text == "None is left."
     assert turn.usage == Usage(20, 10, requests=2)
-    assert heard == ["Let me look.", "None", " is left.", "", "None is left."]
+    assert heard == ["Let", " me", " look.", "None", " is", " left.", "", "None is left."]
 
 
 def test_structured_output_that_comes_piece_by_piece_is_whole_in_the_end() -> None:
     heard: list[str] = []
-    with ScriptedOpenAI([streamed('{"colour":', ' "brown"}')]) as server:
+    with ScriptedOpenAI([text('{"colour": "brown"}')]) as server:
         turn = answer(
             lambda base_url: model(base_url) | JsonOutputParser(), server, replace(PLAIN, on_text=heard.append)
         )

@@ -12,7 +12,6 @@ from pydantic import BaseModel
 from kneo_serv.model.message import Usage
 from kneo_serv.testing.scripted_openai import ScriptedOpenAI, error, text, tool_call
 from tests.runtime.adapters.foreign import CANARY, LONG, PLAIN, answer, cancelled, clients, failure, roles
-from tests.runtime.streams import streamed, streamed_call
 
 
 @pytest.fixture(autouse=True)
@@ -93,13 +92,13 @@ def test_structured_output_of_the_agent_is_json() -> None:
 
 def test_text_is_heard_while_it_comes_and_in_the_end_the_answer_alone() -> None:
     heard: list[str] = []
-    answers = [streamed_call("pantry", {"item": "tea"}, content="Let me look."), streamed("None", " is left.")]
+    answers = [tool_call("pantry", {"item": "tea"}, content="Let me look."), text("None is left.")]
     with ScriptedOpenAI(answers) as server:
         turn = answer(seller, server, replace(PLAIN, on_text=heard.append))
 
     assert turn.text == "None is left."
     assert turn.usage == Usage(20, 10, requests=2)
-    assert heard == ["Let me look.", "None", " is left.", "", "None is left."]
+    assert heard == ["Let", " me", " look.", "None", " is", " left.", "", "None is left."]
 
 
 def test_the_bound_of_the_strategy_stops_the_agent_and_is_named() -> None:
