@@ -24,7 +24,9 @@ from kneo_serv.testing.scripted_openai import (
     tool_call,
     tool_calls,
 )
+from kneo_serv.testing.scripted_server import ScriptedServer, scripted
 from tests.runtime.conversations import WEB_SEARCH, agent, asked, assistant, openai_model, tool, user
+from tests.runtime.providers.cases import CASES, Case, written
 
 KEY = "sk-very-secret-key"
 ENVIRON = {"OPENAI_API_KEY": KEY}
@@ -378,6 +380,36 @@ def test_one_runtime_runs_many_loops_at_once() -> None:
         turns = asyncio.run(scenario(server))
 
     assert [turn.text for turn in turns] == [f"found {number}" for number in range(8)]
+
+
+@pytest.mark.parametrize("case", CASES, ids=lambda case: str(case.provider))
+@pytest.mark.parametrize("streams", [False, True], ids=["whole", "streamed"])
+def test_the_loop_runs_over_every_provider(case: Case, streams: bool) -> None:
+    heard: list[str] = []
+    calls, waits = Calls(), Waits()
+    request = replace(TEA, call_tool=calls, output_schema=SCHEMA, max_requests=2)
+    request = replace(request, on_text=heard.append) if streams else request
+
+    async def scenario(server: ScriptedServer) -> Turn:
+        environ = {case.key_variable: KEY, **case.environ}
+        pace = Pace(sleep=waits.sleep, chance=lambda: 0.0)
+        runtime = NativeRuntime(model=case.plan(server), environ=environ, policy=POLICY, pace=pace)
+        try:
+            return await runtime.turn(request)
+        finally:
+            await runtime.aclose()
+
+    answers = [tool_call("web_search", {"query": "tea"}, content="Hm."), error(500), text('{"drink": "tea"}')]
+    with scripted(case.provider, answers) as server:
+        turn = asyncio.run(scenario(server))
+
+        assert ["found tea" in written(body) for body in server.requests] == [False, True, True]
+        assert all("drink" in written(body) for body in server.requests)
+    assert (turn.text, turn.tool_calls) == ('{"drink": "tea"}', ())
+    assert (turn.usage.input_tokens, turn.usage.output_tokens, turn.usage.requests) == (20, 10, 2)
+    assert [(call.name, call.arguments) for call in calls] == [("web_search", {"query": "tea"})]
+    assert waits == [0.5]
+    assert "".join(heard).endswith('{"drink": "tea"}' if streams else "")
 
 
 async def answered(runtime: Runtime) -> Turn:
