@@ -17,7 +17,7 @@ from kneo_serv.testing.answers import completion, error, text, tool_call
 from kneo_serv.testing.scripted_server import ScriptedGoogle
 from tests.runtime.adapters.foreign import CANARY, LONG, PLAIN, answer, cancelled, clients, failure
 
-ONE = Usage(10, 5, requests=1)
+ONE = Usage(10, 5, requests=1, unpriced=1)
 
 
 class Drink(BaseModel):

@@ -60,7 +60,7 @@ def test_a_chat_model_gets_the_conversation_and_its_usage_is_told() -> None:
         turn = answer(model, server, LONG)
 
         assert (turn.text, turn.tool_calls, turn.model_name) == ("brown", (), "scripted")
-        assert turn.usage == Usage(12, 3, requests=1)
+        assert turn.usage == Usage(12, 3, requests=1, unpriced=1)
         assert roles(server.requests[0]) == [
             ("system", "be kind"),
             ("user", "milk?"),
@@ -77,7 +77,7 @@ def test_the_variables_of_a_prompt_are_filled_by_their_names() -> None:
     with ScriptedOpenAI([text("brown")]) as server:
         turn = answer(chain, server, LONG)
 
-        assert (turn.text, turn.usage) == ("brown", Usage(10, 5, requests=1))
+        assert (turn.text, turn.usage) == ("brown", Usage(10, 5, requests=1, unpriced=1))
         said = roles(server.requests[0])
         assert said[0] == ("system", "You sell drinks.")
         assert said[1] == ("system", "be kind")
@@ -154,7 +154,7 @@ def test_a_graph_calls_its_own_tools_and_all_its_requests_are_counted() -> None:
         turn = answer(graph, server)
 
         assert turn.text == "None is left."
-        assert turn.usage == Usage(20, 10, requests=2)
+        assert turn.usage == Usage(20, 10, requests=2, unpriced=2)
         assert roles(server.requests[1])[-1] == ("tool", "no tea left")
 
 
@@ -193,7 +193,7 @@ def test_text_is_heard_while_it_comes(make: Any) -> None:
         turn = answer(make, server, replace(PLAIN, on_text=heard.append))
 
     assert turn.text == "Tea is a drink."
-    assert turn.usage == Usage(10, 5, requests=1)
+    assert turn.usage == Usage(10, 5, requests=1, unpriced=1)
     assert heard == ["Tea", " is", " a", " drink."]
 
 
@@ -204,7 +204,7 @@ def test_the_models_inside_a_graph_are_heard_and_in_the_end_the_answer_alone() -
         turn = answer(graph, server, replace(PLAIN, on_text=heard.append))
 
     assert turn.text == "None is left."
-    assert turn.usage == Usage(20, 10, requests=2)
+    assert turn.usage == Usage(20, 10, requests=2, unpriced=2)
     assert heard == ["Let", " me", " look.", "None", " is", " left.", "", "None is left."]
 
 

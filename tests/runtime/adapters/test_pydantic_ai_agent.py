@@ -42,7 +42,7 @@ def test_the_agent_gets_the_conversation_and_keeps_its_own_instructions() -> Non
         turn = answer(seller, server, LONG)
 
         assert (turn.text, turn.tool_calls, turn.model_name) == ("brown", (), "scripted")
-        assert turn.usage == Usage(12, 3, requests=1)
+        assert turn.usage == Usage(12, 3, requests=1, unpriced=1)
         said = roles(server.requests[0])
         assert sorted(said[:2]) == [("system", "You sell drinks."), ("system", "be kind")]
         assert said[2:] == [
@@ -71,7 +71,7 @@ def test_the_agent_calls_its_own_tools_and_all_its_requests_are_counted() -> Non
         turn = answer(seller, server)
 
         assert turn.text == "None is left."
-        assert turn.usage == Usage(30, 15, requests=3)
+        assert turn.usage == Usage(30, 15, requests=3, unpriced=3)
         assert roles(server.requests[2])[-1] == ("tool", "no tea left")
 
 
@@ -89,7 +89,7 @@ def test_text_is_heard_while_it_comes_and_in_the_end_the_answer_alone() -> None:
         turn = answer(seller, server, replace(PLAIN, on_text=heard.append))
 
     assert turn.text == "None is left."
-    assert turn.usage == Usage(20, 10, requests=2)
+    assert turn.usage == Usage(20, 10, requests=2, unpriced=2)
     assert heard == ["Let", " me", " look.", "None", " is", " left.", "", "None is left."]
 
 

@@ -18,7 +18,7 @@ from google.genai import types
 
 from kneo_serv.errors import ProviderError
 from kneo_serv.model.message import Message, Role, Turn, TurnRequest, Usage
-from kneo_serv.runtime.adapters.answer import as_text
+from kneo_serv.runtime.adapters.answer import as_text, unpriced
 from kneo_serv.runtime.adapters.failure import translated, waits_for_people
 from kneo_serv.runtime.opening import opening
 
@@ -102,11 +102,11 @@ class _Watch(BasePlugin):
         if llm_response.partial:
             return
         took = llm_response.usage_metadata or types.GenerateContentResponseUsageMetadata()
-        self.usage += Usage(
-            (took.prompt_token_count or 0) + (took.tool_use_prompt_token_count or 0),
-            (took.candidates_token_count or 0) + (took.thoughts_token_count or 0),
-            1,
-            took.cached_content_token_count or 0,
+        self.usage += unpriced(
+            input_tokens=(took.prompt_token_count or 0) + (took.tool_use_prompt_token_count or 0),
+            output_tokens=(took.candidates_token_count or 0) + (took.thoughts_token_count or 0),
+            requests=1,
+            cached_tokens=took.cached_content_token_count or 0,
         )
         self.model_name = llm_response.model_version or self.model_name
 

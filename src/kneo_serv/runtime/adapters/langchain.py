@@ -20,7 +20,7 @@ from langchain_core.runnables import Runnable, RunnableConfig
 
 from kneo_serv.errors import ProviderError
 from kneo_serv.model.message import Message, Role, TextListener, Turn, TurnRequest, Usage
-from kneo_serv.runtime.adapters.answer import as_text
+from kneo_serv.runtime.adapters.answer import as_text, unpriced
 from kneo_serv.runtime.adapters.failure import translated, waits_for_people
 from kneo_serv.runtime.adapters.thread import in_own_thread
 from kneo_serv.runtime.opening import opening
@@ -110,9 +110,16 @@ class _Counter(BaseCallbackHandler):
         generation = response.generations[0][0] if response.generations and response.generations[0] else None
         message = generation.message if isinstance(generation, ChatGeneration) else None
         took = message.usage_metadata if isinstance(message, AIMessage) else None
-        cached = took.get("input_token_details", {}).get("cache_read", 0) if took else 0
+        usage = Usage(requests=1)
+        if took is not None:
+            usage = unpriced(
+                input_tokens=took["input_tokens"],
+                output_tokens=took["output_tokens"],
+                requests=1,
+                cached_tokens=took.get("input_token_details", {}).get("cache_read", 0),
+            )
         with self._lock:
-            self.usage += Usage(took["input_tokens"], took["output_tokens"], 1, cached) if took else Usage(requests=1)
+            self.usage += usage
             if message is not None:
                 self.model_name = message.response_metadata.get("model_name") or self.model_name
 

@@ -7,8 +7,8 @@ from typing import Any
 from agents import Agent, RunConfig, Runner
 from agents.exceptions import MaxTurnsExceeded
 
-from kneo_serv.model.message import Message, Role, TextListener, Turn, TurnRequest, Usage
-from kneo_serv.runtime.adapters.answer import as_text
+from kneo_serv.model.message import Message, Role, TextListener, Turn, TurnRequest
+from kneo_serv.runtime.adapters.answer import as_text, unpriced
 from kneo_serv.runtime.adapters.failure import translated, waits_for_people
 
 
@@ -34,8 +34,11 @@ class OpenAIAgentsAdapter:
         took = result.context_wrapper.usage
         return Turn(
             text=as_text(result.final_output),
-            usage=Usage(
-                took.input_tokens, took.output_tokens, took.requests, took.input_tokens_details.cached_tokens or 0
+            usage=unpriced(
+                input_tokens=took.input_tokens,
+                output_tokens=took.output_tokens,
+                requests=took.requests,
+                cached_tokens=took.input_tokens_details.cached_tokens or 0,
             ),
             model_name=_model_name(result.last_agent.model),
         )

@@ -1,6 +1,7 @@
 """A pydantic-ai agent that answers for an agent of a spec. Imports its library: load it late."""
 
 from collections.abc import AsyncIterable
+from dataclasses import replace
 from typing import Any
 
 from pydantic_ai.agent import AbstractAgent
@@ -10,8 +11,8 @@ from pydantic_ai.messages import AgentStreamEvent, PartDeltaEvent, PartStartEven
 from pydantic_ai.tools import DeferredToolRequests, RunContext
 from pydantic_ai.usage import UsageLimits
 
-from kneo_serv.model.message import Role, TextListener, Turn, TurnRequest, Usage
-from kneo_serv.runtime.adapters.answer import as_text
+from kneo_serv.model.message import Role, TextListener, Turn, TurnRequest
+from kneo_serv.runtime.adapters.answer import as_text, unpriced
 from kneo_serv.runtime.adapters.failure import translated, waits_for_people
 from kneo_serv.runtime.conversation import history
 from kneo_serv.runtime.opening import opening
@@ -43,9 +44,17 @@ class PydanticAIAdapter:
             calls = [*result.output.approvals, *result.output.calls]
             raise waits_for_people(self._name, ", ".join(call.tool_name for call in calls))
         took = result.usage
+        usage = unpriced(
+            input_tokens=took.input_tokens,
+            output_tokens=took.output_tokens,
+            requests=took.requests,
+            cached_tokens=took.cache_read_tokens,
+        )
+        if took.cost is not None:  # the library knows whom it asked
+            usage = replace(usage, cost_usd=float(took.cost), unpriced=0)
         return Turn(
             text=as_text(result.output),
-            usage=Usage(took.input_tokens, took.output_tokens, took.requests, took.cache_read_tokens),
+            usage=usage,
             model_name=result.response.model_name,
         )
 
