@@ -51,6 +51,7 @@ class Turns:
             f"{leg.run_id}:{effect.key}:{effect.attempt}:{effect.turn}",
             output_schema=None if effect.planning else agent.output_schema,
             parallel_tool_calls=agent.strategy.parallel_tool_calls,
+            max_requests=agent.strategy.max_iterations,
             call_tool=self._calls.inner_caller(plan, leg, effect),
         )
         turn = await _in_time(runtime.turn(request), effect.step)

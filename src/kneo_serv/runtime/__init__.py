@@ -1,6 +1,6 @@
 """Models: runtimes and providers that answer for an agent."""
 
-from kneo_serv.runtime.adapter import AdapterRuntime
+from kneo_serv.runtime.adapters import AdapterRuntime
 from kneo_serv.runtime.bridge import create_bridge_runtime
 from kneo_serv.runtime.defaults import default_registry
 from kneo_serv.runtime.dummy import DummyRuntime

@@ -23,7 +23,7 @@ def create_runtime_registry() -> "RuntimeRegistry":
     from kneo_serv.runtime.defaults import default_registry
     from kneo_serv.runtime.retry import RetryPolicy
     from kneo_serv.settings import Settings
-    from kneo_serv.tools import load_callable
+    from kneo_serv.tools import load_object
 
     settings = Settings.from_env(os.environ)
     return default_registry(
@@ -34,7 +34,7 @@ def create_runtime_registry() -> "RuntimeRegistry":
             timeout_seconds=settings.provider_timeout_seconds,
             retry_on_timeout=settings.provider_retry_on_timeout,
         ),
-        load_callable=load_callable,
+        load_object=load_object,
     )
 
 
