@@ -6,7 +6,7 @@ from dataclasses import replace
 from typing import Any, Protocol, assert_never
 
 from kneo_serv.engine import CallFunction, CallTool, CheckGuardrail, Effect, Failure, RunAgentTurn
-from kneo_serv.errors import StepTimeoutError, ToolError, ToolPolicyViolation
+from kneo_serv.errors import GuardrailViolation, StepTimeoutError, ToolError, ToolPolicyViolation
 from kneo_serv.model import event as ev
 from kneo_serv.model.ids import RunId, StepKey
 from kneo_serv.model.message import Turn, TurnRequest
@@ -18,6 +18,7 @@ from kneo_serv.platform.memory import Asking, Conversation, Memories
 from kneo_serv.platform.options import PlatformOptions
 from kneo_serv.platform.outcome import Checked, Lost, Outcome, Returned, Spoken, ToolAnswered
 from kneo_serv.platform.sessions import History
+from kneo_serv.platform.wrapping import Wrapping
 from kneo_serv.runtime import Runtime
 from kneo_serv.tools import CallContext, HandlerPool, Toolbox, ToolRegistry, call_scope, load_callable
 from kneo_serv.tools.pool import is_async
@@ -34,7 +35,15 @@ class Runtimes(Protocol):
 class Performer:
     """Performs effects. An error of a function, model or tool is an outcome; only cancellation passes through."""
 
-    def __init__(self, *, tools: ToolRegistry, runtimes: Runtimes, pool: HandlerPool, options: PlatformOptions) -> None:
+    def __init__(
+        self,
+        *,
+        tools: ToolRegistry,
+        runtimes: Runtimes,
+        pool: HandlerPool,
+        options: PlatformOptions,
+        wrapping: Wrapping | None = None,
+    ) -> None:
         self._tools = tools
         self._runtimes = runtimes
         self._pool = pool
@@ -42,7 +51,8 @@ class Performer:
         self._made: dict[tuple[str, str], Runtime] = {}
         self._functions: dict[str, Callable[..., Any]] = {}
         self._toolboxes: dict[str, Toolbox] = {}
-        self._aides = Aides(pool=pool, load=self._load, runtime=self._runtime)
+        self._wrapping = wrapping or Wrapping()
+        self._aides = Aides(pool=pool, load=self._load, runtime=self._runtime, wrapping=self._wrapping)
         self._memories = Memories(self._aides)
 
     async def perform(
@@ -122,7 +132,14 @@ class Performer:
                 (*self._toolbox(plan).definitions(agent.tools), *effect.transfers),
                 f"{run_id}:{effect.key}:{effect.attempt}:{effect.turn}",
             )
-            turn = await _in_time(runtime.turn(request), effect.step)
+            about = {
+                "run_id": run_id,
+                "step_id": effect.step.id,
+                "step_key": effect.key,
+                "attempt": effect.attempt,
+                "turn": effect.turn,
+            }
+            turn = await _in_time(self._wrapping.turn(agent, request, runtime.turn, about), effect.step)
             _check_size(plan, turn.text)
         except Exception as error:  # noqa: BLE001 - whatever a provider raises is the step's failure
             return self._lost(effect.key, effect.step, effect.attempt, error)
@@ -144,13 +161,8 @@ class Performer:
         try:
             if call.invalid_arguments is not None:
                 raise ToolError("the arguments are no JSON object")
-            output = await self._toolbox(plan).call(
-                call.name,
-                call.arguments,
-                policy=agent.tool_policy,
-                visible=agent.tools,
-                context=context,
-                timeout=effect.step.timeout_seconds,
+            output = await self._wrapping.tool_call(
+                agent, call, self._toolbox(plan), context=context, timeout=effect.step.timeout_seconds
             )
             _check_size(plan, output)
             event = ev.ToolCallCompleted(effect.key, effect.step.id, call.id, call.name, output)
@@ -166,7 +178,7 @@ class Performer:
             key,
             type(error).__name__,
             redact_error(str(error)) or type(error).__name__,
-            violation=isinstance(error, ToolPolicyViolation),
+            violation=isinstance(error, ToolPolicyViolation | GuardrailViolation),
             # A time-out of the function's own, of a request that it made, is a failure like any other.
             final=isinstance(error, StepTimeoutError) and not self._options.retry_on_timeout,
             uncertain=isinstance(error, StepTimeoutError),

@@ -60,16 +60,26 @@ class Toolbox:
             InvalidRequestError: its implementation cannot be imported, or its schema is invalid.
             NotFoundError: no such tool; a KeyError.
         """
+        admitted = await self.admit(name, arguments, policy=policy, visible=visible)
+        handler = await self._handler(name, timeout)
+        with call_scope(context):
+            value = await self._pool.run(handler, admitted, timeout=timeout, name=f"Tool {name!r}")
+        return output_text(value)
+
+    async def admit(
+        self, name: str, arguments: Mapping[str, Any], *, policy: ToolPolicy, visible: Collection[str]
+    ) -> dict[str, Any]:
+        """A copy of the arguments for the handler, when the guard lets the call pass and they fit the schema.
+
+        Raises what `call` raises before a handler is reached.
+        """
         schema, admitted = self._guard.admit(
             name, arguments, definition=self.definition, policy=policy, visible=visible
         )
         if not schema.compiled:
             await self._pool.run(schema.compile, name=f"The schema of tool {name!r}")
         schema.check(admitted)
-        handler = await self._handler(name, timeout)
-        with call_scope(context):
-            value = await self._pool.run(handler, admitted, timeout=timeout, name=f"Tool {name!r}")
-        return output_text(value)
+        return admitted
 
     async def _handler(self, name: str, timeout: float | None) -> Handler:
         tool = self._tools.get(name)
