@@ -103,20 +103,25 @@ class Wrapping:
         return replace(turn, usage=_at_least(turn.usage, spent))
 
     async def tool_call(
-        self, agent: AgentPlan, call: ToolCall, toolbox: Toolbox, *, context: CallContext, timeout: float | None
+        self,
+        agent: AgentPlan,
+        call: ToolCall,
+        toolbox: Toolbox,
+        reach_tool: Callable[[Mapping[str, Any]], Awaitable[str]],
+        *,
+        context: CallContext,
     ) -> str:
-        """What the tool, or a middleware in its place, answers; raises as `Toolbox.call`, and what middleware raises.
+        """What the tool, or a middleware in its place, answers; raises as `reach_tool`, and what middleware raises.
+
+        `reach_tool` calls the tool behind its guard, with these arguments.
 
         Raises:
             ToolError: a middleware failed with what the tool had answered already, or began a `once` tool again.
         """
-        policy, visible = agent.tool_policy, agent.tools
         around = (*self._tool, *self._listed(agent, "wrap_tool_call"))
         if not around:
-            return await toolbox.call(
-                call.name, call.arguments, policy=policy, visible=visible, context=context, timeout=timeout
-            )
-        admitted = await toolbox.admit(call.name, call.arguments, policy=policy, visible=visible)
+            return await reach_tool(call.arguments)
+        admitted = await toolbox.admit(call.name, call.arguments, policy=agent.tool_policy, visible=agent.tools)
         definition = toolbox.definition(call.name)
         begun = False
         answered = False
@@ -130,9 +135,7 @@ class Wrapping:
                 raise ToolError(f"Tool {call.name!r} has the effect `once`, so a middleware may not call it again.")
             begun = True
             try:
-                output = await toolbox.call(
-                    call.name, inner.args, policy=policy, visible=visible, context=context, timeout=timeout
-                )
+                output = await reach_tool(inner.args)
             except BaseException as error:
                 own_fault = error
                 raise
