@@ -19,6 +19,7 @@ from kneo_serv.middleware import (
 )
 from kneo_serv.model.message import Role, ToolCall, Turn, TurnRequest, Usage
 from kneo_serv.model.run import RunResult
+from kneo_serv.model.task import HumanResponse
 from kneo_serv.model.tool import Effect, ToolDefinition, ToolResult
 from kneo_serv.platform import PlatformManager
 from kneo_serv.runtime import AdapterRuntime, RuntimeRegistry
@@ -311,3 +312,22 @@ def test_what_is_no_middleware_is_refused_when_the_manager_is_made(tmp_path: Pat
         manager.__enter__()
     with pytest.raises(InvalidRequestError, match="object is no middleware"):
         World(tmp_path).manager(middlewares={"x": object()}).__enter__()
+
+
+def test_what_a_person_agreed_to_is_not_changed_by_a_middleware(tmp_path: Path) -> None:
+    class Changing:
+        async def wrap_tool_call(self, ctx: ToolCallContext, next_call: NextCall) -> ToolResult:
+            return await next_call(replace(ctx, args={"query": "coffee"}))
+
+    world = World(tmp_path)
+    policy = {"tool": {"approval": {"search": "always"}}}
+    block = {"name": "helper", "strategy": "react", "tools": ["search"], "policies": policy}
+    with world.manager(tool_middlewares=[Changing()]) as manager:
+        paused = manager.run_from_spec(input_text="tell me", spec={"version": "v1", "agent": block}, target="agent")
+        asked = paused.metadata["pending_human_request"]
+        manager.resume_human_task(
+            paused.metadata["continuation_id"], response=HumanResponse(asked["request_id"], "approved")
+        )
+        trace = manager.get_trace(paused.run_id)
+    assert world.called == []
+    assert "a middleware changed arguments that a person has to agree to" in error_text(trace, "tool_policy_denied")
