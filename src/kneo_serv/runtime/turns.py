@@ -1,0 +1,134 @@
+"""One model turn over an opened model: question, answer, and the answer while it comes. Load it late."""
+
+import json
+from collections.abc import Mapping
+from dataclasses import replace
+from typing import Any, cast
+
+from pydantic_ai.direct import model_request, model_request_stream
+from pydantic_ai.exceptions import UserError
+from pydantic_ai.messages import (
+    InstructionPart,
+    ModelResponseStreamEvent,
+    PartDeltaEvent,
+    PartStartEvent,
+    TextPart,
+    TextPartDelta,
+)
+from pydantic_ai.models import ModelRequestParameters
+from pydantic_ai.output import OutputObjectDefinition
+from pydantic_ai.settings import ModelSettings
+
+from kneo_serv.model.message import TextListener, Turn, TurnRequest
+from kneo_serv.runtime.conversation import as_turn, history, offered
+from kneo_serv.runtime.models import OpenedModel
+
+_ANSWER_IN_JSON = (
+    "Give your final answer as nothing but a JSON value that fits the JSON Schema below: no text around it and no "
+    "Markdown fences.\n\n"
+)
+
+
+class Telling:
+    """Passes the pieces of an answer on, so that what the listener has heard is always what it should have."""
+
+    def __init__(self, listener: TextListener) -> None:
+        self._listener = listener
+        self._told = ""
+
+    def begin(self) -> None:
+        """A new attempt: what came of an earlier one is void."""
+        if self._told:
+            self._told = ""
+            self._listener("")
+
+    def tell(self, piece: str) -> None:
+        """The next piece."""
+        if piece:
+            self._told += piece
+            self._listener(piece)
+
+    def finish(self, text: str) -> None:
+        """The whole answer: what is still missing of it is told."""
+        if not text.startswith(self._told):
+            self.begin()
+        self.tell(text[len(self._told) :])
+
+
+async def ask(opened: OpenedModel, request: TurnRequest, telling: Telling | None = None) -> Turn:
+    """The model's answer to one request. With `telling` it is told piece by piece, and the same in the end.
+
+    Raises:
+        Setback: It may work a moment later.
+        ProviderError: It will not.
+    """
+    with opened.translated():
+        parameters, settings = _asked(opened, request)
+        messages = history(request.messages)
+        if telling is None:
+            response = await model_request(
+                opened.model, messages, model_settings=settings, model_request_parameters=parameters
+            )
+        else:
+            telling.begin()
+            async with model_request_stream(
+                opened.model, messages, model_settings=settings, model_request_parameters=parameters
+            ) as stream:
+                async for event in stream:
+                    telling.tell(_text_of(event))
+            response = stream.get()
+    turn = replace(as_turn(response), usage=opened.usage(response))
+    if telling is not None:
+        telling.finish(turn.text)
+    return turn
+
+
+def _text_of(event: ModelResponseStreamEvent) -> str:
+    match event:
+        case PartStartEvent(part=TextPart(content=text)):
+            return text
+        case PartDeltaEvent(delta=TextPartDelta(content_delta=text)):
+            return text
+        case _:
+            return ""
+
+
+def _asked(opened: OpenedModel, request: TurnRequest) -> tuple[ModelRequestParameters, ModelSettings]:
+    parallel = request.parallel_tool_calls or not request.tools
+    settings = opened.settings_for(request.headers, parallel_tool_calls=parallel)
+    parameters = ModelRequestParameters(function_tools=offered(request.tools))
+    if request.output_schema is None:
+        return parameters, settings
+    native = _natively(opened, request, parameters, settings)
+    return native or _by_instruction(request.output_schema, parameters), settings
+
+
+def _natively(
+    opened: OpenedModel, request: TurnRequest, parameters: ModelRequestParameters, settings: ModelSettings
+) -> ModelRequestParameters | None:
+    """The schema in the provider's own field for it; None where it has none, or none for such a schema."""
+    schema = dict(request.output_schema or {})
+    profile = cast("Mapping[str, Any]", opened.model.profile)
+    # The APIs that have such a field take objects only.
+    if schema.get("type") != "object" or not profile.get("supports_json_schema_output", False):
+        return None
+    if request.tools and not _beside_tools(opened, profile):
+        return None
+    shape = OutputObjectDefinition(json_schema=schema, description=schema.get("description"))
+    native = replace(parameters, output_mode="native", output_object=shape)
+    try:
+        opened.model.prepare_request(settings, native)
+    except UserError:  # more than the provider's compiler of schemas takes
+        return None
+    return native
+
+
+def _beside_tools(opened: OpenedModel, profile: Mapping[str, Any]) -> bool:
+    if opened.provider.name == "google":
+        return bool(profile.get("google_supports_tool_combination", False))
+    return opened.provider.schema_beside_tools
+
+
+def _by_instruction(schema: Mapping[str, Any], parameters: ModelRequestParameters) -> ModelRequestParameters:
+    text = _ANSWER_IN_JSON + json.dumps(dict(schema), ensure_ascii=False)
+    return replace(parameters, instruction_parts=[InstructionPart(content=text)])
