@@ -49,7 +49,7 @@ class ProviderFactory(Protocol):
     def __call__(
         self, *, model: ModelPlan | None, preferences: RuntimePreferences, environ: Mapping[str, str]
     ) -> Runtime:
-        """The runtime for this model. Keys are looked up in `environ`. Raises ProviderError when it cannot be served."""
+        """The runtime for this model, with keys from `environ`. Raises ProviderError when it cannot be served."""
         ...
 
 
