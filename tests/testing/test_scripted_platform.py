@@ -12,7 +12,7 @@ SPEC = """\
 version: v1
 agent:
   name: researcher
-  model: openai/gpt-4o-mini
+  model: {provider: openai, name: gpt-4o-mini}
   strategy: react
   tools: [web_search]
 """
