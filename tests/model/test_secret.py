@@ -16,5 +16,7 @@ def test_a_value_comes_without_surrounding_space_and_blank_counts_as_unset() -> 
 
 
 def test_no_text_form_of_secrets_holds_a_value() -> None:
-    assert "canary" not in f"{SECRETS!r} {SECRETS}"
-    assert "TEAM_KEY" in repr(SECRETS)
+    mistaken = Secrets({}, provider_env={"openai": "sk-canary"}, extra_env={"gateway": "sk-canary"})
+
+    assert "canary" not in f"{SECRETS!r} {SECRETS} {mistaken!r}"
+    assert repr(SECRETS) == "Secrets(provider_env=['openai'], extra_env=['gateway'])"

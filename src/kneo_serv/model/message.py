@@ -88,7 +88,11 @@ class Turn:
 
 
 type TextListener = Callable[[str], None]
-"""Is told each piece of a model's text as it comes, on the platform's loop. It never blocks and never raises."""
+"""Is told each piece of a model's text as it comes, on the platform's loop. It never blocks and never raises.
+
+An empty piece means that what came so far is void, since the attempt failed: the answer begins again. So what came
+since the last empty piece is the text of the turn, once there is one.
+"""
 
 type ToolCaller = Callable[[ToolCall], Awaitable[str]]
 """Calls a tool behind the guard, journaled and traced; gives what the model is told, an error of the tool included.

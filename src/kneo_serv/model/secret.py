@@ -29,4 +29,5 @@ class Secrets:
         return self.environ.get(variable, "").strip()
 
     def __repr__(self) -> str:
-        return f"Secrets(provider_env={dict(self.provider_env)!r}, extra_env={dict(self.extra_env)!r})"
+        # Not what they map to either: who mistook such a place for the key itself put the key there.
+        return f"Secrets(provider_env={sorted(self.provider_env)}, extra_env={sorted(self.extra_env)})"

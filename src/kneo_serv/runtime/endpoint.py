@@ -1,5 +1,6 @@
 """Where a model is asked, with which key, and what goes along from its spec."""
 
+import re
 from ipaddress import ip_address
 from typing import Any
 from urllib.parse import SplitResult, urlsplit
@@ -10,6 +11,9 @@ from kneo_serv.model.secret import RESERVED_PREFIX, Secrets
 from kneo_serv.runtime.providers import Provider, provider_named, unknown_provider
 
 _ADDRESS_KEYS = frozenset({"base_url", "api_key", "api_key_ref"})
+_VARIABLE = re.compile(r"[A-Za-z_][A-Za-z0-9_]*")
+_LONGEST_NAME = 24
+"""Of a variable in small letters that is quoted; keys are longer."""
 _BAD_URL = "the base URL of its model must look like https://host/v1, without credentials and query."
 
 
@@ -51,7 +55,7 @@ class Endpoint:
         if self._own_key:
             return "model.extra.api_key"
         if self._reference:
-            return self._secrets.variable(self._reference)
+            return self._shown_variable
         variables = self._default_variables
         return next((name for name in variables if self._secrets.value(name)), variables[0] if variables else "")
 
@@ -69,6 +73,11 @@ class Endpoint:
                 f"{self.key_source} holds no usable API key: a key is one line of plain ASCII characters."
             )
         return value
+
+    @property
+    def hidden(self) -> tuple[str, ...]:
+        """The values that are sent along, or signed with, beside the key, and that no text may show."""
+        return tuple(filter(None, map(self._secrets.value, self.provider.other_secrets)))
 
     def shortage(self) -> str | None:
         """What is not installed or not set here and needed to ask; None when all is there. Imports nothing."""
@@ -91,7 +100,13 @@ class Endpoint:
         """Why nothing can be asked there, whatever keys are set; None when it can be tried."""
         if self.base_url and not _is_usable(self.base_url):
             return _BAD_URL
-        for name in (self._reference, self._secrets.variable(self._reference)):
+        if self._reference and not _VARIABLE.fullmatch(self._variable):
+            # Not quoted: what stands there may be the key itself.
+            return (
+                "model.api_key_ref must be the name of an environment variable, or of an entry of secrets.extra_env in "
+                "the project config; never the key itself."
+            )
+        for name in (self._reference, self._variable):
             if name.startswith(RESERVED_PREFIX):
                 return (
                     f"model.api_key_ref must not name {name}: variables that begin with {RESERVED_PREFIX} belong to "
@@ -112,18 +127,17 @@ class Endpoint:
         return f"Endpoint({self.place!r})"
 
     def _named_key(self) -> str:
-        variable = self._secrets.variable(self._reference)
-        if value := self._secrets.value(variable):
+        if value := self._secrets.value(self._variable):
             return value
         raise MissingSecretError(
-            f"{variable} is not set: provider {self.provider.name!r} needs it as API key for {self.place}, since "
-            "model.api_key_ref names it. Set the environment variable."
+            f"{self._shown_variable} is not set: provider {self.provider.name!r} needs it as API key for "
+            f"{self.place}, since model.api_key_ref names it. Set the environment variable."
         )
 
     def _default_key(self) -> str:
         variables = self._default_variables
         if not self._may_have_default_key():
-            if not self.provider.key_needed:
+            if not self.provider.credentials_needed:
                 return ""
             raise MissingSecretError(
                 f"{variables[0]} is not sent to {self.place}, an address that the spec names: name the key for it in "
@@ -164,6 +178,16 @@ class Endpoint:
     @property
     def _reference(self) -> str:
         return str(self._model.api_key_ref or self._model.extra.get("api_key_ref") or "")
+
+    @property
+    def _variable(self) -> str:
+        return self._secrets.variable(self._reference)
+
+    @property
+    def _shown_variable(self) -> str:
+        """The name, unless it looks like a key that somebody put in its place."""
+        name = self._variable
+        return name if name.isupper() or len(name) <= _LONGEST_NAME else "The variable that model.api_key_ref names"
 
     @property
     def _default_variables(self) -> tuple[str, ...]:

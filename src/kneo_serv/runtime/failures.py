@@ -27,6 +27,7 @@ from kneo_serv.runtime.attempts import Setback
 from kneo_serv.runtime.endpoint import Endpoint
 
 _LONGEST_DETAIL = 300
+_LONGEST_PLACEHOLDER = 4
 _MAY_PASS = frozenset({408, 409, 425, 429})
 """HTTP statuses below 500 after which the same request may work a moment later."""
 _AWS_SOURCES = "AWS_ACCESS_KEY_ID and AWS_SECRET_ACCESS_KEY, AWS_PROFILE, or AWS_BEARER_TOKEN_BEDROCK"
@@ -112,7 +113,9 @@ class Failures:
         return f"Provider {self._model.provider!r} (model {self._model.name!r} at {self._endpoint.place}) {text}"
 
     def _detail(self, text: str) -> str:
-        text = text.replace(self._key, "***") if self._key else text
+        for secret in (self._key, *self._endpoint.hidden):
+            # What is as short as this is no secret, and masking it would eat half of the text.
+            text = text.replace(secret, "***") if len(secret) > _LONGEST_PLACEHOLDER else text
         clean = " ".join(redact_text(text).split()).rstrip(".")
         return clean if len(clean) <= _LONGEST_DETAIL else f"{clean[:_LONGEST_DETAIL]}..."
 

@@ -30,6 +30,10 @@ class Provider:
     key_variables: tuple[str, ...] = ()
     """Where its default key is looked for, in this order; the first one is named when none is set."""
     key_needed: bool = True
+    credentials_needed: bool = True
+    """It can be asked with credentials of some kind only; without `key_needed`, they are found elsewhere."""
+    other_secrets: tuple[str, ...] = ()
+    """Variables whose values must not be shown either."""
     also_needed: tuple[str, ...] = ()
     """Variables of which one must be set beside the key."""
     free: bool = False
@@ -143,6 +147,7 @@ _TABLE = (
         own_hosts=r"bedrock-runtime(?:-fips)?\.[a-z0-9-]+\.(?:amazonaws\.com(?:\.cn)?|api\.aws)",
         key_variables=("AWS_BEARER_TOKEN_BEDROCK",),
         key_needed=False,
+        other_secrets=("AWS_SECRET_ACCESS_KEY", "AWS_SESSION_TOKEN"),
         also_needed=("AWS_REGION", "AWS_DEFAULT_REGION", "AWS_PROFILE"),
         hints=("aws", "amazon"),
         filled_in=("messages", "modelId", "system", "toolConfig"),
@@ -157,6 +162,7 @@ _TABLE = (
         own_hosts=r"(?:www\.)?ollama\.com",
         key_variables=("OLLAMA_API_KEY",),
         key_needed=False,
+        credentials_needed=False,
         free=True,
         hints=("llama",),
         filled_in=_CHAT_FIELDS,

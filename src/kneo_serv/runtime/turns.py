@@ -6,9 +6,10 @@ from dataclasses import replace
 from typing import Any, cast
 
 from pydantic_ai.direct import model_request, model_request_stream
-from pydantic_ai.exceptions import UserError
+from pydantic_ai.exceptions import ContentFilterError, ModelAPIError, UserError
 from pydantic_ai.messages import (
     InstructionPart,
+    ModelResponse,
     ModelResponseStreamEvent,
     PartDeltaEvent,
     PartStartEvent,
@@ -77,10 +78,22 @@ async def ask(opened: OpenedModel, request: TurnRequest, telling: Telling | None
                 async for event in stream:
                     telling.tell(_text_of(event))
             response = stream.get()
+        if not response.parts:
+            _check_empty(response)
     turn = replace(as_turn(response), usage=opened.usage(response))
     if telling is not None:
         telling.finish(turn.text)
     return turn
+
+
+def _check_empty(response: ModelResponse) -> None:
+    """An answer without anything in it is fine, unless the provider says that it could not or would not give one."""
+    details = response.provider_details or {}
+    if response.finish_reason == "content_filter" and not details.get("refusal"):
+        raise ContentFilterError("")
+    if response.finish_reason == "error":
+        # Such as a wish for a tool that went wrong in the making; the next try is another one.
+        raise ModelAPIError(response.model_name or "", str(details.get("finish_reason") or "it broke off"))
 
 
 def _text_of(event: ModelResponseStreamEvent) -> str:
