@@ -4,6 +4,7 @@ import asyncio
 import json
 from collections.abc import Awaitable, Callable
 from contextlib import asynccontextmanager
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -11,7 +12,7 @@ import pytest
 
 from kneo_serv.errors import DecisionNotAllowedError, ToolPolicyViolation
 from kneo_serv.model import event as ev
-from kneo_serv.model.message import ToolCall, Turn, TurnRequest
+from kneo_serv.model.message import ToolCall, Turn, TurnRequest, Usage
 from kneo_serv.model.plan import AgentPlan, Plan
 from kneo_serv.model.run import RunRecord, RunStatus
 from kneo_serv.model.task import Decision
@@ -374,5 +375,59 @@ def test_steps_follow_a_turn_with_calls_of_its_own(tmp_path: Path) -> None:
         plan = compiled({}, step("worker", "agent"), step("upper"), worker=with_tools("look"))
         async with looping(tmp_path, runtime) as platform:
             assert (await run(platform, plan)).output_text == "DONE"
+
+    told(story)
+
+
+# --- what it took ---------------------------------------------------------------------------------------------------
+
+
+def spending(tokens: int, dollars: float, *wishes: tuple[str, dict[str, Any]]) -> Turn:
+    turn = calls(*wishes, text="" if wishes else "done")
+    return replace(turn, usage=Usage(tokens, 1, 1, cached_tokens=2, cost_usd=dollars))
+
+
+def test_a_run_tells_what_it_and_each_agent_used(tmp_path: Path) -> None:
+    async def story() -> None:
+        speakers = Speakers(
+            {"root": [spending(10, 0.1, ("ask", {"input": "?"})), spending(20, 0.2)], "expert": spending(5, 0.05)}
+        )
+        plan = compiled(with_tools("ask"), tools={"ask": {"description": "Knows.", "agent": "expert"}}, expert={})
+        async with opened(tmp_path, speakers) as platform:
+            record = await run(platform, plan, target="agent")
+            usage = (await platform.result(record.id)).metadata["usage"]
+            assert (usage["input_tokens"], usage["output_tokens"], usage["total_tokens"]) == (35, 3, 38)
+            assert (usage["cached_tokens"], usage["requests"], usage["cost_usd"]) == (6, 3, 0.35)
+            assert usage["agents"]["root"]["cost_usd"] == 0.3
+            assert usage["agents"]["expert"]["input_tokens"] == 5
+            assert (await platform.run_view(record.id))["usage"] == usage
+            steps = await events(platform, record, ev.StepCompleted)
+            assert [step.usage and step.usage.cost_usd for step in steps] == [0.05, 0.3]
+
+    told(story)
+
+
+def test_a_budget_in_money_asks_a_person_and_goes_on(tmp_path: Path) -> None:
+    async def story() -> None:
+        speakers = Speakers({"root": [spending(1, 0.6, ("look", {})), spending(1, 0.6)]})
+        plan = compiled(with_tools("look"), budget={"cost_usd": 0.5, "on_budget": "ask"})
+        async with opened(tmp_path, speakers) as platform:
+            record = await run(platform, plan, target="agent")
+            assert record.status is RunStatus.BLOCKED
+            task = await task_of(platform, record.id)
+            assert task.request.prompt.startswith("The run used 0.6 US dollars; its budget is 0.5.")
+            record = await answer(platform, record.id)
+            assert (record.status, record.output_text) == (RunStatus.COMPLETED, "done")
+
+    told(story)
+
+
+def test_an_agent_over_its_budget_fails_the_run_by_name(tmp_path: Path) -> None:
+    async def story() -> None:
+        speakers = Speakers({"root": [spending(10, 0, ("look", {})), spending(1, 0)]})
+        async with opened(tmp_path, speakers) as platform:
+            record = await run(platform, compiled(with_tools("look", budget={"tokens": 5})), target="agent")
+            assert record.error_type == "budget_exceeded"
+            assert record.error_message == "Agent 'root' used 11 tokens; its budget is 5."
 
     told(story)
