@@ -303,6 +303,10 @@ def test_the_command_line_uses_what_is_installed_and_can_leave_it_out(tmp_path: 
     done = _kneo(tmp_path, site, "run", "spec.yaml", "--input", "hello", "--target", "agent", "--json")
     assert json.loads(done.stdout)["output_text"] == "parrot: hello"
 
+    (tmp_path / "listed.yaml").write_text(SPEC + "  middleware: [stamp]\n")
+    done = _kneo(tmp_path, site, "spec", "validate", "listed.yaml")
+    assert "W_MIDDLEWARE_UNAVAILABLE" in done.stdout + done.stderr
+
     done = _kneo(tmp_path, site, "spec", "validate", "spec.yaml", KNEO_SERV_PLUGINS="off")
     assert done.returncode == 1
     assert "E_UNKNOWN_TOOL" in done.stdout + done.stderr

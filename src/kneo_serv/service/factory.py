@@ -64,6 +64,17 @@ def create_tool_registry(*, include_examples: bool = True) -> "ToolRegistry":
     return registry
 
 
+def middleware_names() -> frozenset[str]:
+    """What agents may list under `middleware`: the middlewares of plugins, none of which is imported for it.
+
+    Raises PluginError, SettingsError.
+    """
+    from kneo_serv.service.plugins import MIDDLEWARES, installed
+    from kneo_serv.settings import Settings
+
+    return frozenset(installed(MIDDLEWARES, enabled=Settings.from_env(os.environ).plugins))
+
+
 def create_persistence_stores(
     *, state_path: str | Path = DEFAULT_STATE_PATH
 ) -> "tuple[Store, ContinuationFolder | None]":
