@@ -90,8 +90,7 @@ class Turn:
 type TextListener = Callable[[str], None]
 """Is told each piece of a model's text as it comes, on the platform's loop. It never blocks and never raises.
 
-An empty piece means that what came so far is void, since the attempt failed: the answer begins again. So what came
-since the last empty piece is the text of the turn, once there is one.
+An empty piece says that all pieces of this turn so far are void, since the answer begins anew.
 """
 
 type ToolCaller = Callable[[ToolCall], Awaitable[str]]

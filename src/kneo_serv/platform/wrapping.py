@@ -15,7 +15,7 @@ from kneo_serv.middleware import (
     compose_run_middlewares,
     compose_tool_middlewares,
 )
-from kneo_serv.model.message import ToolCall, Turn, TurnRequest, Usage
+from kneo_serv.model.message import TextListener, ToolCall, Turn, TurnRequest, Usage
 from kneo_serv.model.plan import AgentPlan
 from kneo_serv.model.tool import Effect, ToolResult
 from kneo_serv.tools import CallContext, Toolbox, call_scope
@@ -68,10 +68,13 @@ class Wrapping:
         if not around:
             return await ask(request)
         spent = Usage()
+        heard = _Heard(request.on_text) if request.on_text is not None else None
 
         async def reach(context: RunContext) -> Turn:
             nonlocal spent
             config = context.config
+            if heard is not None:
+                heard.void()
             turn = await ask(
                 replace(
                     request,
@@ -94,12 +97,14 @@ class Wrapping:
                 request.tools,
                 request.output_schema,
                 request.parallel_tool_calls,
-                request.on_text,
+                heard,
             ),
             {**metadata, "idempotency_key": request.idempotency_key},
             request.headers,
         )
         turn = await compose_run_middlewares(cast("Sequence[RunMiddleware]", around), reach)(context)
+        if heard is not None:
+            heard.settle(turn.text)
         return replace(turn, usage=_at_least(turn.usage, spent))
 
     async def tool_call(
@@ -179,6 +184,33 @@ class Wrapping:
                 f"Give it to the platform: PlatformManager(..., middlewares={{{missing[0]!r}: ...}})."
             )
         return [self._named[name] for name in agent.middleware if hasattr(self._named[name], method)]
+
+
+class _Heard:
+    """A listener that in the end has heard the text of the turn, whatever middlewares made of the model's answers."""
+
+    def __init__(self, listener: TextListener) -> None:
+        self._listener = listener
+        self._pieces: list[str] = []
+
+    def __call__(self, piece: str) -> None:
+        if piece:
+            self._pieces.append(piece)
+        else:
+            self._pieces.clear()
+        self._listener(piece)
+
+    def void(self) -> None:
+        """The model is asked once more, so the answer begins again."""
+        if self._pieces:
+            self("")
+
+    def settle(self, text: str) -> None:
+        """The answer is this text. Where nothing was heard of it, nothing is said now."""
+        if self._pieces and "".join(self._pieces) != text:
+            self.void()
+            if text:
+                self(text)
 
 
 def _at_least(told: Usage, spent: Usage) -> Usage:

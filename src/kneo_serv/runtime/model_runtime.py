@@ -12,6 +12,7 @@ from kneo_serv.model.secret import Secrets
 from kneo_serv.runtime.attempts import REAL_PACE, Pace, attempted
 from kneo_serv.runtime.endpoint import reached
 from kneo_serv.runtime.retry import RetryPolicy
+from kneo_serv.runtime.telling import Telling
 
 if TYPE_CHECKING:
     from kneo_serv.runtime.models import OpenedModel
@@ -51,7 +52,7 @@ class ModelRuntime:
             MissingExtraError: The provider's library is not installed.
         """
         opened = await self._open()
-        from kneo_serv.runtime.turns import Telling, ask  # imported by now
+        from kneo_serv.runtime.turns import ask  # imported by now
 
         telling = Telling(request.on_text) if request.on_text is not None else None
         return await attempted(

@@ -10,7 +10,6 @@ from pydantic_ai.exceptions import ContentFilterError, ModelAPIError, UserError
 from pydantic_ai.messages import (
     InstructionPart,
     ModelResponse,
-    ModelResponseStreamEvent,
     PartDeltaEvent,
     PartStartEvent,
     TextPart,
@@ -20,40 +19,15 @@ from pydantic_ai.models import ModelRequestParameters
 from pydantic_ai.output import OutputObjectDefinition
 from pydantic_ai.settings import ModelSettings
 
-from kneo_serv.model.message import TextListener, Turn, TurnRequest
+from kneo_serv.model.message import Turn, TurnRequest
 from kneo_serv.runtime.conversation import as_turn, history, offered
 from kneo_serv.runtime.models import OpenedModel
+from kneo_serv.runtime.telling import Telling
 
 _ANSWER_IN_JSON = (
     "Give your final answer as nothing but a JSON value that fits the JSON Schema below: no text around it and no "
     "Markdown fences.\n\n"
 )
-
-
-class Telling:
-    """Passes the pieces of an answer on, so that what the listener has heard is always what it should have."""
-
-    def __init__(self, listener: TextListener) -> None:
-        self._listener = listener
-        self._told = ""
-
-    def begin(self) -> None:
-        """A new attempt: what came of an earlier one is void."""
-        if self._told:
-            self._told = ""
-            self._listener("")
-
-    def tell(self, piece: str) -> None:
-        """The next piece."""
-        if piece:
-            self._told += piece
-            self._listener(piece)
-
-    def finish(self, text: str) -> None:
-        """The whole answer: what is still missing of it is told."""
-        if not text.startswith(self._told):
-            self.begin()
-        self.tell(text[len(self._told) :])
 
 
 async def ask(opened: OpenedModel, request: TurnRequest, telling: Telling | None = None) -> Turn:
@@ -64,7 +38,7 @@ async def ask(opened: OpenedModel, request: TurnRequest, telling: Telling | None
         ProviderError: It will not.
     """
     with opened.translated():
-        parameters, settings = _asked(opened, request)
+        parameters, settings = asked(opened, request)
         messages = history(request.messages)
         if telling is None:
             response = await model_request(
@@ -76,7 +50,7 @@ async def ask(opened: OpenedModel, request: TurnRequest, telling: Telling | None
                 opened.model, messages, model_settings=settings, model_request_parameters=parameters
             ) as stream:
                 async for event in stream:
-                    telling.tell(_text_of(event))
+                    telling.tell(text_of(event))
             response = stream.get()
         if not response.parts:
             _check_empty(response)
@@ -96,7 +70,8 @@ def _check_empty(response: ModelResponse) -> None:
         raise ModelAPIError(response.model_name or "", str(details.get("finish_reason") or "it broke off"))
 
 
-def _text_of(event: ModelResponseStreamEvent) -> str:
+def text_of(event: object) -> str:
+    """The piece of the answer's text that an event of a stream brings; empty for every other event."""
     match event:
         case PartStartEvent(part=TextPart(content=text)):
             return text
@@ -106,28 +81,28 @@ def _text_of(event: ModelResponseStreamEvent) -> str:
             return ""
 
 
-def _asked(opened: OpenedModel, request: TurnRequest) -> tuple[ModelRequestParameters, ModelSettings]:
+def asked(opened: OpenedModel, request: TurnRequest) -> tuple[ModelRequestParameters, ModelSettings]:
+    """What goes along with the conversation: tools, the shape of the answer, and the settings."""
     parallel = request.parallel_tool_calls or not request.tools
     settings = opened.settings_for(request.headers, parallel_tool_calls=parallel)
     parameters = ModelRequestParameters(function_tools=offered(request.tools))
     if request.output_schema is None:
         return parameters, settings
-    native = _natively(opened, request, parameters, settings)
+    native = _natively(opened, request.output_schema, parameters, settings)
     return native or _by_instruction(request.output_schema, parameters), settings
 
 
 def _natively(
-    opened: OpenedModel, request: TurnRequest, parameters: ModelRequestParameters, settings: ModelSettings
+    opened: OpenedModel, schema: Mapping[str, Any], parameters: ModelRequestParameters, settings: ModelSettings
 ) -> ModelRequestParameters | None:
     """The schema in the provider's own field for it; None where it has none, or none for such a schema."""
-    schema = dict(request.output_schema or {})
     profile = cast("Mapping[str, Any]", opened.model.profile)
     # The APIs that have such a field take objects only.
     if schema.get("type") != "object" or not profile.get("supports_json_schema_output", False):
         return None
-    if request.tools and not _beside_tools(opened, profile):
+    if parameters.function_tools and not _beside_tools(opened, profile):
         return None
-    shape = OutputObjectDefinition(json_schema=schema, description=schema.get("description"))
+    shape = OutputObjectDefinition(json_schema=dict(schema), description=schema.get("description"))
     native = replace(parameters, output_mode="native", output_object=shape)
     try:
         opened.model.prepare_request(settings, native)

@@ -169,7 +169,9 @@ async def what_is_streamed_is_the_answer(make: Make) -> None:
         told = await runtime.turn(asked(user("What is tea?"), on_text=heard.append))
         plain = await runtime.turn(asked(user("What is tea?")))
     assert told.text == plain.text, f"streamed {told.text!r}, not streamed {plain.text!r}"
-    assert not heard or "".join(heard) == told.text, f"heard {json.dumps(heard)}, but the text is {told.text!r}"
+    begun = len(heard) - heard[::-1].index("") if "" in heard else 0  # what came before an empty piece is void
+    rest = "".join(heard[begun:])
+    assert not heard or rest == told.text, f"heard {json.dumps(heard)}, but the text is {told.text!r}"
 
 
 async def _text(make: Make, text: str) -> str:
