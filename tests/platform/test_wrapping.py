@@ -1,5 +1,6 @@
 """Middleware on the platform: around what it stands, in which order, and what follows from what it does."""
 
+import asyncio
 from collections.abc import Callable, Mapping
 from contextlib import AbstractContextManager, contextmanager
 from dataclasses import replace
@@ -14,14 +15,17 @@ from kneo_serv.middleware import (
     KeywordGuardrail,
     NextCall,
     NextRun,
+    OutputGuardrailMiddleware,
     RunContext,
     ToolCallContext,
 )
 from kneo_serv.model.message import Role, ToolCall, Turn, TurnRequest, Usage
+from kneo_serv.model.plan import AgentPlan
 from kneo_serv.model.run import RunResult
 from kneo_serv.model.task import HumanResponse
 from kneo_serv.model.tool import Effect, ToolDefinition, ToolResult
 from kneo_serv.platform import PlatformManager
+from kneo_serv.platform.wrapping import Wrapping
 from kneo_serv.runtime import AdapterRuntime, RuntimeRegistry
 from kneo_serv.spec import SpecCompiler
 from kneo_serv.store.sqlite import SQLiteStore
@@ -331,3 +335,48 @@ def test_what_a_person_agreed_to_is_not_changed_by_a_middleware(tmp_path: Path) 
         trace = manager.get_trace(paused.run_id)
     assert world.called == []
     assert "a middleware changed arguments that a person has to agree to" in error_text(trace, "tool_policy_denied")
+
+
+def heard_of(middleware: Any, *answers: str) -> list[str]:
+    """What a listener hears when a model says these answers, one after the other, in pieces of two letters."""
+    heard: list[str] = []
+    left = list(answers)
+
+    async def ask(request: TurnRequest) -> Turn:
+        text = left.pop(0)
+        for start in range(0, len(text), 2):
+            if request.on_text is not None:
+                request.on_text(text[start : start + 2])
+        return Turn(text)
+
+    request = TurnRequest("helper", (), on_text=heard.append)
+    asyncio.run(Wrapping(run=[middleware]).turn(AgentPlan("helper"), request, ask, {}))
+    return heard
+
+
+def test_a_listener_ends_with_the_text_that_the_middlewares_let_go_on() -> None:
+    class Shouting:
+        async def wrap_run(self, ctx: RunContext, next_run: NextRun) -> Turn:
+            turn = await next_run(ctx)
+            return replace(turn, text=turn.text.upper())
+
+    assert heard_of(Marking("a", []), "tea!") == ["te", "a!"]
+    assert heard_of(Shouting(), "tea!") == ["te", "a!", "", "TEA!"]
+    assert heard_of(OutputGuardrailMiddleware(KeywordGuardrail(keywords=["milk"])), "tea!") == ["tea!"]
+
+
+def test_a_listener_is_told_when_the_model_is_asked_again() -> None:
+    class Twice:
+        async def wrap_run(self, ctx: RunContext, next_run: NextRun) -> Turn:
+            await next_run(ctx)
+            return await next_run(ctx)
+
+    assert heard_of(Twice(), "tea", "milk") == ["te", "a", "", "mi", "lk"]
+
+
+def test_what_was_not_streamed_is_not_told_afterwards() -> None:
+    class Silent:
+        async def wrap_run(self, ctx: RunContext, next_run: NextRun) -> Turn:
+            return await next_run(replace(ctx, config=replace(ctx.config, on_text=None)))
+
+    assert heard_of(Silent(), "tea") == []
