@@ -13,7 +13,7 @@ from kneo_serv.observe import preview
 from kneo_serv.runtime import RetryPolicy, Runtime, RuntimeRegistry, default_registry
 from kneo_serv.runtime.attempts import Pace, Setback, attempted
 from kneo_serv.testing.scripted.script import ANYBODY, Fault, Per, ScriptedTurn, ScriptSource, as_script
-from kneo_serv.tools import load_callable
+from kneo_serv.tools import load_object
 
 PROVIDER = "scripted"
 """What `model.provider` of a spec says to get it."""
@@ -183,7 +183,7 @@ def scripted_registry(
     `environ` is what the other providers see. Give a `ScriptedProvider` to look at what was asked afterwards.
     """
     provider = script if isinstance(script, ScriptedProvider) else ScriptedProvider(script)
-    registry = default_registry(environ=environ or {}, load_callable=load_callable)
+    registry = default_registry(environ=environ or {}, load_object=load_object)
     registry.register_provider(PROVIDER, provider)
     if replace_models:
         for mode in RuntimeMode:
