@@ -17,7 +17,7 @@ from kneo_serv.runtime.conversation import as_turn
 from kneo_serv.runtime.endpoint import reached
 from kneo_serv.runtime.failures import Failures
 from kneo_serv.runtime.openers import Opened, Opening
-from kneo_serv.runtime.prices import Asked, list_price
+from kneo_serv.runtime.prices import Sale, list_price
 from kneo_serv.runtime.providers import Provider
 
 
@@ -53,7 +53,7 @@ class OpenedModel:
         if self.provider.free or not usage.total_tokens:
             return usage
         names = dict.fromkeys(name for name in (response.model_name, self.plan.name) if name)
-        asked = Asked(
+        sale = Sale(
             # The bare name: "openai-responses" is sold at the prices of "openai".
             provider=self.model.system,
             url=response.provider_url,
@@ -61,7 +61,7 @@ class OpenedModel:
             at=response.timestamp,
             details=response.provider_details,
         )
-        price = list_price(told, asked)
+        price = list_price(told, sale)
         return replace(usage, unpriced=1) if price is None else replace(usage, cost_usd=price)
 
     async def aclose(self) -> None:

@@ -10,8 +10,10 @@ from typing import Any, cast
 
 from pydantic_ai.exceptions import UnexpectedModelBehavior
 from pydantic_ai.models import Model, create_async_http_client, create_async_httpx2_client
+from pydantic_ai.models.ollama import OllamaModel
 from pydantic_ai.models.openai import OpenAIChatModel, OpenAIResponsesModel
 from pydantic_ai.profiles.openai import OpenAIModelProfile
+from pydantic_ai.providers.ollama import OllamaProvider
 from pydantic_ai.providers.openai import OpenAIProvider
 from pydantic_ai.settings import ModelSettings
 
@@ -83,16 +85,10 @@ def open_openai_responses(opening: Opening) -> Opened:
 
 def open_ollama(opening: Opening) -> Opened:
     """A model that Ollama serves, on this machine or in its cloud."""
-    from pydantic_ai.models.ollama import OllamaModel
-    from pydantic_ai.providers.ollama import OllamaProvider
-
-    class LenientOllamaModel(_LenientChatModel, OllamaModel):
-        pass
-
     client = create_async_httpx2_client()
     provider = OllamaProvider(base_url=opening.endpoint.base_url, api_key=opening.key or _NO_KEY, http_client=client)
     provider.client.max_retries = 0
-    return Opened(LenientOllamaModel(opening.model.name, provider=provider), opening.settings(*_BODY), client.aclose)
+    return Opened(_LenientOllamaModel(opening.model.name, provider=provider), opening.settings(*_BODY), client.aclose)
 
 
 def open_anthropic(opening: Opening) -> Opened:
@@ -244,3 +240,7 @@ class _LenientChatModel(OpenAIChatModel):
         if not document["choices"]:
             raise UnexpectedModelBehavior("no choices")
         return super()._validate_completion(type(response).model_construct(**document))
+
+
+class _LenientOllamaModel(_LenientChatModel, OllamaModel):
+    """The same for Ollama."""

@@ -16,8 +16,8 @@ _DIGITS = 9
 
 
 @dataclass(frozen=True, slots=True)
-class Asked:
-    """Who was asked, as far as a price depends on it."""
+class Sale:
+    """Who sold what, as far as a price depends on it."""
 
     provider: str
     url: str | None
@@ -29,26 +29,26 @@ class Asked:
     """What else the answer says of itself (such as the service tier)."""
 
 
-def list_price(usage: AbstractUsage, asked: Asked) -> float | None:
+def list_price(usage: AbstractUsage, sale: Sale) -> float | None:
     """The price in US dollars; None when nobody knows it."""
-    for model in asked.models:
-        for reference in _references(asked):
+    for model in sale.models:
+        for reference in _references(sale):
             try:
                 price = calc_price(
                     usage,
                     model,
-                    genai_request_timestamp=asked.at,
-                    price_context=dict(asked.details) if asked.details else None,
+                    genai_request_timestamp=sale.at,
+                    price_context=dict(sale.details) if sale.details else None,
                     **reference,
                 )
-            except (LookupError, ValueError):
-                continue
+            except (LookupError, ValueError, TypeError, ArithmeticError):
+                continue  # unknown, or told in numbers that make no sense: a price never fails a turn
             return round(float(price.total_price), _DIGITS)
     return None
 
 
-def _references(asked: Asked) -> Iterable[dict[str, Any]]:
+def _references(sale: Sale) -> Iterable[dict[str, Any]]:
     # The address says more than the name: several providers sell the same models at prices of their own.
-    if asked.url:
-        yield {"provider_api_url": asked.url}
-    yield {"provider_id": asked.provider}
+    if sale.url:
+        yield {"provider_api_url": sale.url}
+    yield {"provider_id": sale.provider}

@@ -89,22 +89,21 @@ def asked(opened: OpenedModel, request: TurnRequest) -> tuple[ModelRequestParame
     parameters = ModelRequestParameters(function_tools=offered(request.tools))
     if request.output_schema is None:
         return parameters, settings
-    native = _natively(opened, request, parameters, settings)
+    native = _natively(opened, request.output_schema, parameters, settings)
     return native or _by_instruction(request.output_schema, parameters), settings
 
 
 def _natively(
-    opened: OpenedModel, request: TurnRequest, parameters: ModelRequestParameters, settings: ModelSettings
+    opened: OpenedModel, schema: Mapping[str, Any], parameters: ModelRequestParameters, settings: ModelSettings
 ) -> ModelRequestParameters | None:
     """The schema in the provider's own field for it; None where it has none, or none for such a schema."""
-    schema = dict(request.output_schema or {})
     profile = cast("Mapping[str, Any]", opened.model.profile)
     # The APIs that have such a field take objects only.
     if schema.get("type") != "object" or not profile.get("supports_json_schema_output", False):
         return None
-    if request.tools and not _beside_tools(opened, profile):
+    if parameters.function_tools and not _beside_tools(opened, profile):
         return None
-    shape = OutputObjectDefinition(json_schema=schema, description=schema.get("description"))
+    shape = OutputObjectDefinition(json_schema=dict(schema), description=schema.get("description"))
     native = replace(parameters, output_mode="native", output_object=shape)
     try:
         opened.model.prepare_request(settings, native)

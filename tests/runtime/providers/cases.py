@@ -45,6 +45,15 @@ class Case:
         policy: RetryPolicy = POLICY,
         **fields: Any,
     ) -> list[Turn]:
+        return self.ask_plan(self.plan(server, **fields), *requests, waits=waits, policy=policy)
+
+    def ask_plan(
+        self,
+        plan: ModelPlan,
+        *requests: TurnRequest,
+        waits: list[float] | None = None,
+        policy: RetryPolicy = POLICY,
+    ) -> list[Turn]:
         waited = [] if waits is None else waits
 
         async def sleep(seconds: float) -> None:
@@ -52,7 +61,7 @@ class Case:
 
         async def scenario() -> list[Turn]:
             runtime = ModelRuntime(
-                model=self.plan(server, **fields),
+                model=plan,
                 environ={self.key_variable: KEY, **self.environ},
                 policy=policy,
                 pace=Pace(sleep=sleep, chance=lambda: 0.0),

@@ -213,6 +213,18 @@ def test_a_server_that_keeps_failing_is_a_transient_error(case: Case) -> None:
     assert "HTTP 500: the kitchen is on fire. Gave up after 3 attempts." in problem.message
 
 
+def test_a_server_that_is_not_there_is_a_transient_error(case: Case, streamed: bool) -> None:
+    waits: list[float] = []
+    request = replace(HELLO, on_text=Heard().append if streamed else None)
+    with scripted(case.provider) as server:
+        plan = case.plan(server)
+    with pytest.raises(ProviderError, match="could not be reached") as caught:
+        case.ask_plan(plan, request, waits=waits)
+
+    assert caught.value.transient
+    assert waits == [0.5, 1.0]
+
+
 @pytest.mark.parametrize("status", [401, 403])
 def test_a_refused_key_names_the_variable_to_look_at(case: Case, status: int) -> None:
     problem = failure(case, error(status, message=f"Incorrect API key provided: {KEY}"))
