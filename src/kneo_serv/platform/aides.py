@@ -8,6 +8,7 @@ from typing import Any
 from kneo_serv.errors import StepError, StepTimeoutError
 from kneo_serv.model.message import Message, Role, Turn, TurnRequest
 from kneo_serv.model.plan import AgentPlan, Plan
+from kneo_serv.observe import current_trace
 from kneo_serv.runtime import Runtime
 from kneo_serv.tools import CallContext, HandlerPool, call_scope
 
@@ -48,7 +49,8 @@ class Aides:
         messages = (*instructions(plan, agent), Message(Role.USER, text))
         try:
             async with asyncio.timeout(timeout) as scope:
-                return await self._runtime(plan, name).turn(TurnRequest(agent.name, messages, (), key))
+                request = TurnRequest(agent.name, messages, (), key, headers=current_trace())
+                return await self._runtime(plan, name).turn(request)
         except TimeoutError:
             if not scope.expired():
                 raise

@@ -30,6 +30,7 @@ from kneo_serv.model.ids import Owner, RunId, StepKey
 from kneo_serv.model.run import Phase
 from kneo_serv.platform.draft import Draft
 from kneo_serv.platform.journal import RunJournal
+from kneo_serv.platform.onlooker import Onlooker, Passing
 from kneo_serv.platform.options import PlatformOptions
 from kneo_serv.platform.outcome import Outcome, event_of, late
 from kneo_serv.platform.performer import Performer
@@ -83,8 +84,10 @@ class Driver:
         ids: IdSource,
         options: PlatformOptions,
         history: History | None = None,
+        onlooker: Onlooker | None = None,
     ) -> None:
         self._journal = journal
+        self._onlooker: Onlooker = onlooker or Passing()
         self._history = history or {}
         self._lease = lease
         self._reason = reason
@@ -228,9 +231,10 @@ class Driver:
         for effect in effects:
             if find(journal.run.frame, effect.key) is None:
                 continue  # enough of its siblings finished within the same append
-            task = asyncio.create_task(
-                self._performer.perform(journal.plan, journal.run.id, fence, effect, history=self._history)
-            )
+            with self._onlooker.active(effect):
+                task = asyncio.create_task(
+                    self._performer.perform(journal.plan, journal.run.id, fence, effect, history=self._history)
+                )
             task.add_done_callback(lambda _: self._wakened.set())
             self._tasks[task] = effect.key
         return True

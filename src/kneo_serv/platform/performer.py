@@ -11,7 +11,7 @@ from kneo_serv.model import event as ev
 from kneo_serv.model.ids import RunId, StepKey
 from kneo_serv.model.message import Turn, TurnRequest
 from kneo_serv.model.plan import AgentPlan, Plan, Step
-from kneo_serv.observe import redact_error
+from kneo_serv.observe import current_trace, redact_error
 from kneo_serv.platform.aides import Aides, instructions
 from kneo_serv.platform.guarding import judge
 from kneo_serv.platform.memory import Asking, Conversation, Memories
@@ -76,6 +76,7 @@ class Performer:
             idempotency_key=f"{run_id}:{effect.key}:0",
             attempt=effect.attempt,
             fence=fence,
+            trace=current_trace(),
         )
         try:
             function = await self._imported(plan.functions[name].implementation, effect.step)
@@ -121,6 +122,7 @@ class Performer:
                 told.messages,
                 (*self._toolbox(plan).definitions(agent.tools), *effect.transfers),
                 f"{run_id}:{effect.key}:{effect.attempt}:{effect.turn}",
+                headers=current_trace(),
             )
             turn = await _in_time(runtime.turn(request), effect.step)
             _check_size(plan, turn.text)
@@ -139,6 +141,7 @@ class Performer:
             idempotency_key=f"{run_id}:{effect.key}:{effect.number}",
             attempt=effect.attempt,
             fence=fence,
+            trace=current_trace(),
         )
         event: ev.ToolCallCompleted | ev.ToolCallFailed | ev.ToolPolicyDenied
         try:
