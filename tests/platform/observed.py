@@ -1,5 +1,6 @@
 """Platforms whose spans are kept, and what the spans look like."""
 
+import asyncio
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from pathlib import Path
@@ -10,13 +11,16 @@ from opentelemetry.sdk.trace import ReadableSpan, TracerProvider
 from opentelemetry.sdk.trace.export import SimpleSpanProcessor
 from opentelemetry.sdk.trace.export.in_memory_span_exporter import InMemorySpanExporter
 
+from kneo_serv.model.run import RunRecord, RunResult
+from kneo_serv.model.task import HumanResponse
 from kneo_serv.observe import TelemetryOptions
 from kneo_serv.platform import PlatformManager
 from kneo_serv.runtime import default_registry
 from kneo_serv.spec import SpecCompiler
 from kneo_serv.store.sqlite import SQLiteStore
+from kneo_serv.testing.scripted_openai import tool_calls
 from kneo_serv.tools import ToolRegistry, current_call, load_callable
-from tests.platform.worlds import options
+from tests.platform.worlds import opened, options, plan, run
 
 SEEN: dict[str, Any] = {}
 """What a handler saw, by the text that it was given."""
@@ -130,3 +134,91 @@ def manager(
         yield made
     finally:
         made.shutdown(timeout=5)
+
+
+CITIES = tool_calls(("c1", "weather", {"city": "Oslo"}), ("c2", "weather", {"city": "Atlantis"}))
+
+
+def trip(url: str) -> dict[str, Any]:
+    """A sequence with everything in it."""
+    return {
+        "version": "v1",
+        "agent": {"name": "nobody"},
+        "workflow": {
+            "type": "sequential",
+            "name": "trip",
+            "steps": [
+                {"id": "prepare", "kind": "function", "ref": "upper"},
+                {"id": "nested", "kind": "workflow", "ref": "inner"},
+                {
+                    "id": "both",
+                    "kind": "parallel",
+                    "aggregation": "concat",
+                    "branches": [
+                        {"id": "left", "kind": "function", "ref": "upper"},
+                        {"id": "right", "kind": "function", "ref": "upper"},
+                    ],
+                },
+                {"id": "look", "kind": "agent", "ref": "forecaster"},
+                {"id": "ask", "kind": "human", "ref": "boss"},
+                {"id": "last", "kind": "function", "ref": "upper"},
+            ],
+        },
+        "tools": {
+            "weather": {
+                "description": "Tells the weather.",
+                "parameters": {"type": "object"},
+                "implementation": f"{__name__}.weather",
+            }
+        },
+        "components": {
+            "functions": {"upper": {"implementation": f"{__name__}.upper"}},
+            "humans": {"boss": {"description": "Shall we go?"}},
+            "workflows": {
+                "inner": {
+                    "type": "sequential",
+                    "name": "inside",
+                    "steps": [{"id": "deep", "kind": "function", "ref": "upper"}],
+                }
+            },
+            "agents": {"forecaster": forecaster(url)},
+        },
+    }
+
+
+def forecaster(url: str) -> dict[str, Any]:
+    return {
+        "name": "forecaster",
+        "strategy": "react",
+        "tools": ["weather"],
+        "system_prompt": "You look out of the window.",
+        "model": {
+            "provider": "openai",
+            "name": "gpt-x",
+            "temperature": 0.5,
+            "max_tokens": 100,
+            "base_url": url,
+            "extra": {"api_key": "sk-canary-key-123456"},
+        },
+    }
+
+
+def approve(made: PlatformManager, paused: RunResult) -> RunResult:
+    assert paused.continuation_id is not None
+    task = made.get_human_task(paused.continuation_id)
+    assert task is not None
+    return made.resume_human_task(paused.continuation_id, response=HumanResponse(task["id"], "approved"))
+
+
+def driven(path: Path, spans: Spans, *steps: dict[str, Any], text: str = "tea", **more: Any) -> RunRecord:
+    """A run of these steps, as far as it goes."""
+
+    async def story() -> RunRecord:
+        async with opened(path, telemetry=telemetry(spans)) as platform:
+            return await run(platform, plan(*steps), text, **more)
+
+    return asyncio.run(story())
+
+
+def flags(found: Any) -> str:
+    return f"{int(found.trace_flags):02x}"

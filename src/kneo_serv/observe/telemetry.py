@@ -1,6 +1,7 @@
 """Spans of OpenTelemetry, as much of them as the platform needs. The library is imported when they are switched on."""
 
-from collections.abc import Iterator, Mapping
+import logging
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from hashlib import blake2b
@@ -17,6 +18,8 @@ if TYPE_CHECKING:
     from opentelemetry.trace import SpanContext, SpanKind, TracerProvider
 
     from kneo_serv.observe.otlp import Exporting
+
+log = logging.getLogger("kneo_serv.observe")
 
 type Attributes = Mapping[str, str | bool | int | float | None]
 """Of a span or an event. What is None is left out."""
@@ -50,10 +53,11 @@ class Place:
 class Span:
     """One stretch of work. Times are seconds since the epoch."""
 
-    __slots__ = ("_span", "inside")
+    __slots__ = ("_fault", "_span", "inside")
 
-    def __init__(self, span: "OtelSpan", inside: Place) -> None:
+    def __init__(self, span: "OtelSpan", inside: Place, fault: Callable[[], None]) -> None:
         self._span = span
+        self._fault = fault
         self.inside = inside
         """The place of spans below this one."""
 
@@ -81,7 +85,10 @@ class Span:
 
     def end(self, at: float) -> None:
         """It is over, and goes to the exporter."""
-        self._span.end(_nanoseconds(at))
+        try:
+            self._span.end(_nanoseconds(at))
+        except Exception:  # noqa: BLE001 - a processor of somebody else, whose fault is told
+            self._fault()
 
 
 class Telemetry:
@@ -98,6 +105,7 @@ class Telemetry:
         self._tracer = provider.get_tracer(names.SCOPE, __version__, schema_url=names.SCHEMA_URL)
         # Named here rather than taken from OTEL_PROPAGATORS: baggage of a caller is not ours to hand to providers.
         self._propagator = TraceContextTextMapPropagator()
+        self._faulty = False
 
     @classmethod
     def open(cls, options: TelemetryOptions) -> Self:
@@ -136,19 +144,24 @@ class Telemetry:
         linked: Mapping[str, str] | None = None,
     ) -> Span:
         """Begins a span below `inside`. `kind` is a name of OpenTelemetry's SpanKind; `linked` is a trace context."""
-        from opentelemetry.trace import Link, set_span_in_context
+        from opentelemetry.trace import Link, NonRecordingSpan, get_current_span, set_span_in_context
 
         link = self._span_context(linked or {})
-        span = self._tracer.start_span(
-            name,
-            inside.context,
-            _kind(kind),
-            _known(attributes),
-            [Link(link)] if link is not None else None,
-            _nanoseconds(at),
-        )
+        span: OtelSpan
+        try:
+            span = self._tracer.start_span(
+                name,
+                inside.context,
+                _kind(kind),
+                _known(attributes),
+                [Link(link)] if link is not None else None,
+                _nanoseconds(at),
+            )
+        except Exception:  # noqa: BLE001 - a sampler or processor of somebody else, whose fault is told
+            self._fault()
+            span = NonRecordingSpan(get_current_span(inside.context).get_span_context())
         # An empty context beneath, so that nothing else of the caller's comes along.
-        return Span(span, Place(set_span_in_context(span, _empty())))
+        return Span(span, Place(set_span_in_context(span, _empty())), self._fault)
 
     def current(self) -> dict[str, str]:
         """The trace context of the code that calls us; empty when it is in no span."""
@@ -179,7 +192,11 @@ class Telemetry:
         trace_id = int.from_bytes(blake2b(name.encode(), digest_size=16).digest())
         span_id = int.from_bytes(blake2b(name.encode(), digest_size=8).digest())
         sampler: Any = getattr(self._provider, "sampler", None)
-        sampled = sampler is None or sampler.should_sample(_empty(), trace_id, name).decision.is_sampled()
+        try:
+            sampled = sampler is None or sampler.should_sample(_empty(), trace_id, name).decision.is_sampled()
+        except Exception:  # noqa: BLE001 - a sampler of somebody else, whose fault is told
+            self._fault()
+            sampled = False
         flags = TraceFlags(TraceFlags.SAMPLED if sampled else TraceFlags.DEFAULT)
         parent = SpanContext(trace_id, span_id, is_remote=True, trace_flags=flags)
         return Place(set_span_in_context(NonRecordingSpan(parent), _empty()))
@@ -200,6 +217,12 @@ class Telemetry:
         """Sends what is still to be sent, for up to `timeout` seconds, where the exporter is ours. Blocks."""
         if self._exporting is not None:
             self._exporting.close(timeout)
+
+    def _fault(self) -> None:
+        """Tells the exception that is being handled, once: it may come with every span."""
+        if not self._faulty:
+            self._faulty = True
+            log.exception("spans cannot be made as the tracer provider wants them; runs go on without them")
 
     def _span_context(self, trace: Mapping[str, str]) -> "SpanContext | None":
         from opentelemetry.trace import get_current_span

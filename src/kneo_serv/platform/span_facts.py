@@ -169,11 +169,11 @@ def usage_attributes(usage: Usage) -> Attributes:
     }
 
 
-def tool_attributes(event: ev.ToolCallStarted) -> Attributes:
-    """Which tool is called."""
+def tool_attributes(event: ev.ToolCallStarted, known: bool) -> Attributes:
+    """Which tool is called; one that is not `known` stays without a name."""
     return {
         names.OPERATION: names.EXECUTE_TOOL,
-        names.TOOL_NAME: event.tool_name,
+        names.TOOL_NAME: event.tool_name if known else None,
         names.TOOL_CALL_ID: event.call_id,
         names.TOOL_TYPE: names.TOOL_TYPE_FUNCTION,
         names.TOOL_NUMBER: event.number,

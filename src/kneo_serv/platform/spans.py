@@ -85,7 +85,7 @@ class SpanBook:
 
     def hear(self, recorded: ev.Recorded, run: Run) -> None:
         """Opens and closes what the event begins and ends; `run` is the run after it."""
-        self._guarded(lambda: self._take(recorded.event, recorded.at, run))
+        self._safely(lambda: self._take(recorded.event, recorded.at, run))
         self._run = run
 
     def active(self, effect: Effect) -> AbstractContextManager[None]:
@@ -103,9 +103,9 @@ class SpanBook:
     def __exit__(
         self, kind: type[BaseException] | None, value: BaseException | None, trace: TracebackType | None
     ) -> None:
-        self._guarded(lambda: self._close(kind))
+        self._safely(lambda: self._close(kind))
 
-    def _guarded(self, look: Callable[[], None]) -> None:
+    def _safely(self, look: Callable[[], None]) -> None:
         if self._blind:
             return
         try:
@@ -137,7 +137,7 @@ class SpanBook:
                 title = f"{names.GUARDRAIL_SPAN} {event.guardrail_id}"
                 self._tree.open(name, title, at, above, guardrail_attributes(event))
             case ev.GuardrailApplied():
-                self._guarded_text(event, at, run)
+                self._checked(event, at, run)
             case ev.HumanAsked():
                 self._wait(event, at, run)
             case ev.HumanAnswered():
@@ -260,8 +260,13 @@ class SpanBook:
 
     def _call(self, event: ev.ToolCallStarted, at: float, run: Run) -> None:
         above = self._work(event.key, at, run)
-        told = {**tool_attributes(event), **self._content.called(find(run.frame, event.key), event.call_id)}
-        title = f"{names.EXECUTE_TOOL} {event.tool_name}"
+        facts = step_found(self._plan, run, event.key)
+        # A tool that the agent does not have is named by nobody but the model.
+        known = (
+            facts is not None and facts.agent is not None and event.tool_name in self._plan.agents[facts.agent].tools
+        )
+        told = {**tool_attributes(event, known), **self._content.called(find(run.frame, event.key), event.call_id)}
+        title = f"{names.EXECUTE_TOOL} {event.tool_name}" if known else names.EXECUTE_TOOL
         self._tree.open(of_call(event.key, event.call_id), title, at, above, told)
 
     def _called(self, event: ev.ToolCallCompleted | ev.ToolCallFailed | ev.ToolPolicyDenied, at: float) -> None:
@@ -277,7 +282,7 @@ class SpanBook:
                 call.fail(event.KIND, self._content.error(event.reason))
         self._tree.close(call, at)
 
-    def _guarded_text(self, event: ev.GuardrailApplied, at: float, run: Run) -> None:
+    def _checked(self, event: ev.GuardrailApplied, at: float, run: Run) -> None:
         facts = guardrail_attributes(event)
         self._step(event.key, at, run).span.tell(names.GUARDRAIL_EVENT, at, facts)
         if (check := self._tree.get(of_guardrail(event.key, event.call_id))) is not None:

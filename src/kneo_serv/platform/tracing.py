@@ -12,7 +12,7 @@ from kneo_serv.engine import posture
 from kneo_serv.model.clock import Clock
 from kneo_serv.model.ids import Owner, RunId
 from kneo_serv.model.run import RunStatus
-from kneo_serv.observe import Place, Telemetry, trace_context
+from kneo_serv.observe import Place, Telemetry, current_trace, trace_context
 from kneo_serv.observe import conventions as names
 from kneo_serv.platform.journal import RunJournal
 from kneo_serv.platform.onlooker import Onlooker, Passing
@@ -45,10 +45,9 @@ class Tracing:
 
         With telemetry that is the one of a span, below the span that the submission names, or that its caller is in.
         """
-        given = trace_context(submission.trace)
-        telemetry = self._telemetry
+        given, telemetry = trace_context(submission.trace), self._telemetry
         if telemetry is None:
-            yield given
+            yield given or current_trace()
             return
         place = telemetry.below(given or telemetry.current()) or telemetry.nowhere()
         facts = {
