@@ -61,11 +61,6 @@ class Span:
         self.inside = inside
         """The place of spans below this one."""
 
-    @property
-    def recording(self) -> bool:
-        """Whether anybody will see it; the sampler may have decided otherwise."""
-        return self._span.is_recording()
-
     def set(self, attributes: Attributes) -> None:
         """Adds attributes, or changes them."""
         if self._span.is_recording():

@@ -6,7 +6,7 @@ from typing import Any
 
 from kneo_serv.engine.turns import conversation
 from kneo_serv.model import event as ev
-from kneo_serv.model.message import Message, Role
+from kneo_serv.model.message import Message, Role, ToolCall
 from kneo_serv.model.plan import AgentPlan, Plan
 from kneo_serv.model.run import Run, StepState
 from kneo_serv.observe import Attributes, TelemetryOptions, preview, redact_data
@@ -54,7 +54,7 @@ class Content:
             return {}
         prompt = state.input_text if state.prompt is None else state.prompt
         said = (Message(Role.USER, prompt), *conversation(state))
-        told = [_text(message.content) for message in instructions(plan, agent)]
+        told = [_text(message.content) for message in instructions(plan, agent, outline=state.outline)]
         return {
             names.INPUT_MESSAGES: _json([_message(message) for message in said[-_MESSAGES:]]),
             names.SYSTEM_INSTRUCTIONS: _json(told) if told else None,
@@ -67,12 +67,9 @@ class Content:
         answer = Message(Role.ASSISTANT, event.text, tool_calls=event.tool_calls)
         return {names.OUTPUT_MESSAGES: _answer(answer)}
 
-    def called(self, state: StepState | None, call_id: str) -> Attributes:
+    def called(self, call: ToolCall) -> Attributes:
         """What a tool is called with."""
-        if not self._arguments or state is None:
-            return {}
-        call = next((each.call for each in state.calls if each.call.id == call_id), None)
-        if call is None:
+        if not self._arguments:
             return {}
         return {names.TOOL_ARGUMENTS: _call_arguments(call.arguments, call.invalid_arguments)}
 

@@ -2,10 +2,10 @@
 
 from dataclasses import dataclass
 
-from kneo_serv.engine.frames import AGENT_FLOW, flow_of, frame_holding, step_of
+from kneo_serv.engine.frames import AGENT_FLOW, CALLS_FLOW, flow_of, frame_holding, step_of
 from kneo_serv.model import event as ev
 from kneo_serv.model.ids import RunId, StepKey
-from kneo_serv.model.message import Usage
+from kneo_serv.model.message import ToolCall, Usage
 from kneo_serv.model.plan import AgentPlan, Plan, RuntimeMode, StepKind
 from kneo_serv.model.run import Frame, Run
 from kneo_serv.observe import Attributes, redact_text
@@ -95,7 +95,7 @@ def step_found(plan: Plan, run: Run, key: StepKey) -> StepFacts | None:
         step.ref,
         state.attempt,
         state.index,
-        None if state.frame is None else state.frame.flow,
+        None if state.frame is None or state.frame.flow == CALLS_FLOW else state.frame.flow,
         None if state.executes == state.step_id else state.step_id,
         inline=_is_inline(frame, state.kind, state.executes, step.ref),
         alone=_is_alone(frame),
@@ -169,15 +169,14 @@ def usage_attributes(usage: Usage) -> Attributes:
     }
 
 
-def tool_attributes(event: ev.ToolCallStarted, known: bool) -> Attributes:
+def tool_attributes(call: ToolCall, number: int, *, known: bool) -> Attributes:
     """Which tool is called; one that is not `known` stays without a name."""
     return {
         names.OPERATION: names.EXECUTE_TOOL,
-        names.TOOL_NAME: event.tool_name if known else None,
-        names.TOOL_CALL_ID: event.call_id,
+        names.TOOL_NAME: call.name if known else None,
+        names.TOOL_CALL_ID: call.id,
         names.TOOL_TYPE: names.TOOL_TYPE_FUNCTION,
-        names.TOOL_NUMBER: event.number,
-        names.STEP_ID: event.step_id,
+        names.TOOL_NUMBER: number,
     }
 
 

@@ -12,13 +12,13 @@ from types import TracebackType
 from typing import Self, assert_never
 
 from kneo_serv.engine import Effect, find, posture
-from kneo_serv.engine.frames import frame_holding
+from kneo_serv.engine.frames import CALLS_FLOW, call_key, frame_holding, holds_calls
 from kneo_serv.engine.keys import ROOT_KEY, frame_of
 from kneo_serv.model import event as ev
 from kneo_serv.model.clock import Clock
 from kneo_serv.model.ids import Owner, StepKey
 from kneo_serv.model.plan import Plan
-from kneo_serv.model.run import Run, RunStatus
+from kneo_serv.model.run import CallState, Run, RunStatus
 from kneo_serv.observe import Attributes, Place, Telemetry
 from kneo_serv.observe import conventions as names
 from kneo_serv.platform.span_content import Content
@@ -205,7 +205,7 @@ class SpanBook:
         self._leg = None
 
     def _open_step(self, facts: StepFacts, at: float, run: Run, *, resumed: bool) -> Branch:
-        above = self._frame(frame_of(facts.key), at, run)
+        above = self._above(facts.key, at, run)
         state = find(run.frame, facts.key)
         given = self._content.given(state.input_text) if state is not None and not resumed else {}
         told: Attributes = {**facts.attributes(), **given, names.STEP_RESUMED: resumed or None}
@@ -231,13 +231,23 @@ class SpanBook:
         step = self._step(key, at, run)
         return self._tree.get(of_invocation(key)) or step
 
+    def _above(self, key: StepKey, at: float, run: Run) -> Branch:
+        """What a step is below: its frame, or the tool call that an agent answers in it."""
+        frame = frame_of(key)
+        owner = find(run.frame, _owner_of(frame)) if frame != ROOT_KEY else None
+        if owner is None or not holds_calls(owner):
+            return self._frame(frame, at, run)
+        call = next((call for call in owner.calls if call_key(owner, call) == key), None)
+        if call is None:
+            return self._work(owner.key, at, run)
+        return self._tree.get(of_call(owner.key, call.call.id)) or self._open_call(owner.key, call, at, run)
+
     def _frame(self, key: StepKey, at: float, run: Run) -> Branch:
         """What the steps of a frame are below: the leg, or what the step has invoked that opened the frame."""
         if key == ROOT_KEY:
             assert self._leg is not None  # noqa: S101 - nothing is followed outside a leg
             return self._leg
-        front, slash, segment = key.rpartition("/")
-        return self._work(StepKey(front + slash + segment.partition("@")[0]), at, run)
+        return self._work(_owner_of(key), at, run)
 
     def _ask(self, event: ev.ModelTurnStarted, at: float, run: Run) -> None:
         above = self._work(event.key, at, run)
@@ -251,7 +261,11 @@ class SpanBook:
 
     def _answered(self, event: ev.ModelTurnCompleted, at: float) -> None:
         if (turn := self._tree.get(of_turn(event.key))) is not None:
-            told = {names.RESPONSE_MODEL: event.model_name, names.TOOL_CALL_COUNT: len(event.tool_calls) or None}
+            told: dict[str, str | int | None] = {
+                names.RESPONSE_MODEL: event.model_name,
+                names.TOOL_CALL_COUNT: len(event.tool_calls) or None,
+            }
+            told[names.MISFIT] = event.misfit is not None or None
             turn.span.set({**told, **usage_attributes(event.usage), **self._content.answered(event)})
             self._tree.close(turn, at)
         if (work := self._tree.get(of_invocation(event.key))) is not None:
@@ -259,15 +273,23 @@ class SpanBook:
             work.span.set(usage_attributes(work.usage))
 
     def _call(self, event: ev.ToolCallStarted, at: float, run: Run) -> None:
-        above = self._work(event.key, at, run)
-        facts = step_found(self._plan, run, event.key)
+        self._step(event.key, at, run)
+        state = find(run.frame, event.key)
+        call = next((call for call in state.calls if call.call.id == event.call_id), None) if state else None
+        if call is not None:
+            self._open_call(event.key, call, at, run)
+
+    def _open_call(self, key: StepKey, call: CallState, at: float, run: Run) -> Branch:
+        # A runtime with a loop of its own calls within its turn.
+        turn = self._tree.get(of_turn(key)) if call.inner else None
+        above = turn or self._work(key, at, run)
+        facts = step_found(self._plan, run, key)
         # A tool that the agent does not have is named by nobody but the model.
-        known = (
-            facts is not None and facts.agent is not None and event.tool_name in self._plan.agents[facts.agent].tools
-        )
-        told = {**tool_attributes(event, known), **self._content.called(find(run.frame, event.key), event.call_id)}
-        title = f"{names.EXECUTE_TOOL} {event.tool_name}" if known else names.EXECUTE_TOOL
-        self._tree.open(of_call(event.key, event.call_id), title, at, above, told)
+        tools = self._plan.agents[facts.agent].tools if facts is not None and facts.agent is not None else ()
+        known = call.call.name in tools
+        title = f"{names.EXECUTE_TOOL} {call.call.name}" if known else names.EXECUTE_TOOL
+        told = {**tool_attributes(call.call, call.number, known=known), **self._content.called(call.call)}
+        return self._tree.open(of_call(key, call.call.id), title, at, above, told)
 
     def _called(self, event: ev.ToolCallCompleted | ev.ToolCallFailed | ev.ToolPolicyDenied, at: float) -> None:
         call = self._tree.get(of_call(event.key, event.call_id))
@@ -278,6 +300,7 @@ class SpanBook:
                 call.span.set(self._content.tool_result(event.output))
             case ev.ToolCallFailed():
                 call.fail(event.error_type, self._content.error(event.message))
+                call.span.set({names.UNCERTAIN: event.uncertain or None})
             case ev.ToolPolicyDenied():
                 call.fail(event.KIND, self._content.error(event.reason))
         self._tree.close(call, at)
@@ -291,7 +314,11 @@ class SpanBook:
 
     def _wait(self, event: ev.HumanAsked, at: float, run: Run) -> None:
         step = self._step(event.key, at, run)
-        asked = {names.CONTINUATION_ID: event.continuation_id, names.HUMAN_TYPE: event.request.type.value}
+        asked: dict[str, str | None] = {
+            names.CONTINUATION_ID: event.continuation_id,
+            names.HUMAN_TYPE: event.request.type.value,
+        }
+        asked[names.HUMAN_ABOUT] = None if event.about is None else event.about.value
         step.span.tell(names.HUMAN_ASKED_EVENT, at, asked)
         work = self._tree.get(of_invocation(event.key)) or step
         # A person may take days: spans tell of what is at work, not of what waits.
@@ -335,7 +362,7 @@ class SpanBook:
     def _prune(self, key: StepKey, at: float, run: Run) -> None:
         """Closes the spans of branches that nobody waits for any more."""
         frame = run.frame and frame_holding(run.frame, key)
-        if frame is None or frame.live:
+        if frame is None or frame.live or frame.flow == CALLS_FLOW:
             return
         for branch in list(self._frame(frame_of(key), at, run).below.values()):
             self._tree.close(branch, at, mark=INTERRUPTED)
@@ -348,3 +375,9 @@ _PEOPLE = {
     ev.HumanEscalated: names.HUMAN_ESCALATED_EVENT,
     ev.HumanExpired: names.HUMAN_EXPIRED_EVENT,
 }
+
+
+def _owner_of(frame_key: StepKey) -> StepKey:
+    """Key of the step that has opened a frame, whichever attempt it was."""
+    front, slash, segment = frame_key.rpartition("/")
+    return StepKey(front + slash + segment.partition("@")[0])
