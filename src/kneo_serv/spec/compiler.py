@@ -194,7 +194,7 @@ class SpecCompiler:
         examined = self._examine_sources(path_or_spec, environment, overlays, overrides, defaults)
         if examined.spec is None:
             return {"valid": False, "diagnostics": [item.to_dict() for item in examined.diagnostics]}
-        return policy_report(examined.spec, examined.diagnostics)
+        return policy_report(examined.spec, examined.diagnostics, self._registered)
 
     def freeze_inputs(
         self,
