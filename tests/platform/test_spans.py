@@ -14,7 +14,7 @@ from kneo_serv.spec import SpecCompiler
 from kneo_serv.testing.scripted_openai import ScriptedOpenAI, text
 from kneo_serv.testing.scripted_openai import error as refusal
 from kneo_serv.tools import ToolRegistry
-from tests.platform import speakers, worlds
+from tests.platform import observed, speakers, worlds
 from tests.platform.functions import FAILURES, GATES
 from tests.platform.observed import (
     CITIES,
@@ -32,8 +32,9 @@ from tests.platform.observed import (
     told,
     trip,
 )
-from tests.platform.speakers import Speakers
+from tests.platform.speakers import Speakers, calls
 from tests.platform.test_takeover import lose_worker
+from tests.platform.test_tool_calls import Looping, looping
 from tests.platform.worlds import PATIENCE, begun, opened, plan, run, step
 
 
@@ -362,3 +363,78 @@ def test_guardrails_are_events_and_those_that_take_time_are_spans(tmp_path: Path
         "revised",
     )
     assert "stupid" not in spans.text()
+
+
+def test_an_agent_that_answers_a_call_is_below_the_call_also_in_a_later_leg(tmp_path: Path) -> None:
+    before, after = Spans(), Spans()
+    lines: dict[str, Any] = {
+        "root": [calls(("ask", {"input": "why?"})), "so that is why"],
+        "expert": [calls(("pay", {"amount": 5})), "because"],
+    }
+    document = speakers.compiled(
+        speakers.with_tools("ask"),
+        tools={"ask": {"description": "Knows.", "agent": "expert"}, "pay": {"approval": "always"}},
+        expert=speakers.with_tools("pay"),
+    )
+
+    async def story() -> None:
+        stage = Speakers(lines)
+        async with speakers.opened(tmp_path, stage, telemetry=telemetry(before)) as platform:
+            record = await run(platform, document, "hi", target="agent")
+            assert record.status == "blocked"
+        async with speakers.opened(tmp_path, stage, telemetry=telemetry(after)) as platform:
+            record = await worlds.answer(platform, record.id)
+            assert (record.status, record.output_text) == ("completed", "so that is why")
+
+    asyncio.run(story())
+    assert before.tree() == [
+        "kneo.queue.dispatch",
+        "  invoke_agent root",
+        "    kneo.step root",
+        "      chat",
+        "      execute_tool ask",
+        "        kneo.step ask",
+        "          invoke_agent expert",
+        "            chat",
+    ]
+    asked = before.one("kneo.step ask")
+    assert events(asked) == ["kneo.human_asked"]
+    assert asked.events[0].attributes is not None
+    assert asked.events[0].attributes["kneo.human.about"] == "approval"
+    assert told(before.one("execute_tool ask"), "kneo.waiting") is True
+    assert after.tree() == [
+        "invoke_agent root",
+        "  kneo.step root",
+        "    execute_tool ask",
+        "      kneo.step ask",
+        "        invoke_agent expert",
+        "          execute_tool pay",
+        "          chat",
+        "    chat",
+    ]
+    assert [error(span) for span in (*before.ended, *after.ended) if error(span)] == []
+    assert [span.name for span in after.ended if told(span, "kneo.interrupted")] == []
+
+
+def test_calls_of_a_runtime_with_a_loop_of_its_own_are_below_its_turn(tmp_path: Path) -> None:
+    spans = Spans()
+    runtime = Looping(("look", {"city": "Bergen"}), ("pay", {"amount": "much"}))
+    document = speakers.compiled(
+        speakers.with_tools("pay", "look"), tools={"look": {"implementation": f"{observed.__name__}.weather"}}
+    )
+
+    async def story() -> None:
+        async with looping(tmp_path, runtime, telemetry=telemetry(spans)) as platform:
+            await run(platform, document, "hi", target="agent")
+
+    asyncio.run(story())
+    assert spans.tree()[2:] == [
+        "    kneo.step root",
+        "      chat",
+        "        execute_tool look",
+        "        execute_tool pay",
+    ]
+    look, pay = spans.one("execute_tool look"), spans.one("execute_tool pay")
+    assert (error(look), error(pay)) == (None, "ToolArgumentValidationError")
+    assert SEEN["Bergen"][1] == context(look)
+    assert SEEN["Bergen"][0]["traceparent"].split("-")[2] == f"{context(look).span_id:016x}"
