@@ -49,6 +49,7 @@ def journey(tmp_path_factory: pytest.TempPathFactory) -> tuple[Spans, RunResult]
         with manager(path, spans) as second:
             result = approve(second, paused)
             assert (result.status, result.output_text) == ("completed", "BRING A COAT")
+        SEEN["headers"] = server.headers
     return spans, result
 
 
@@ -169,6 +170,13 @@ def test_code_of_handlers_is_inside_the_span_of_its_call(journey: tuple[Spans, R
     given, current = SEEN["Oslo"]
     assert current == calls["c1"]
     assert given == {"traceparent": f"00-{calls['c1'].trace_id:032x}-{calls['c1'].span_id:016x}-{flags(current)}"}
+
+
+def test_a_provider_is_asked_under_the_context_of_the_turn(journey: tuple[Spans, RunResult]) -> None:
+    spans, _ = journey
+    turns = [context(span) for span in spans.named("chat gpt-x")]
+    sent = [headers["traceparent"].split("-")[1:3] for headers in SEEN["headers"]]
+    assert sent == [[f"{turn.trace_id:032x}", f"{turn.span_id:016x}"] for turn in turns]
 
 
 def test_without_the_switches_nothing_that_was_said_is_told(journey: tuple[Spans, RunResult]) -> None:
@@ -296,8 +304,8 @@ def test_a_crash_in_a_nested_workflow_opens_its_steps_anew(tmp_path: Path) -> No
         document["components"]["workflows"] = {"inner": inner}
         nested = SpecCompiler(runtime_registry=RuntimeRegistry(), tool_registry=ToolRegistry()).compile_dict(document)
         async with (
-            opened(tmp_path, telemetry=telemetry(before), lease_seconds=0.2) as lost,
-            opened(tmp_path, telemetry=telemetry(after), lease_seconds=0.2) as rescuer,
+            opened(tmp_path, telemetry=telemetry(before), lease_seconds=0.5) as lost,
+            opened(tmp_path, telemetry=telemetry(after)) as rescuer,
         ):
             run_id = await begun(lost, nested.plan, "nested crash seen")
             await lose_worker(lost)

@@ -54,8 +54,8 @@ def test_a_takeover_is_a_new_leg_in_the_same_trace(tmp_path: Path) -> None:
 
     async def story() -> None:
         async with (
-            opened(tmp_path, telemetry=telemetry(before), lease_seconds=0.2) as lost,
-            opened(tmp_path, telemetry=telemetry(after), lease_seconds=0.2) as rescuer,
+            opened(tmp_path, telemetry=telemetry(before), lease_seconds=0.5) as lost,
+            opened(tmp_path, telemetry=telemetry(after)) as rescuer,
         ):
             run_id = await begun(lost, plan(step("upper"), step("gated_async")), "TAKEN OVER SEEN")
             # A worker that crashed sends nothing more: what is told so far is all there will be of it.
