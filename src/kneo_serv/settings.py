@@ -300,6 +300,24 @@ class Settings:
     trace_max_events: int = _setting(
         "KNEO_SERV_TRACE_MAX_EVENTS", 10_000, WholeNumber(0, 10**9), "Events that a trace shows at most; 0 means all."
     )
+    otel_enabled: bool = _setting(
+        "KNEO_SERV_OTEL_ENABLED",
+        False,
+        Switch(),
+        "Whether runs are told of in spans of OpenTelemetry; needs the extra kneo-serv[telemetry].",
+    )
+    otel_record_arguments: bool = _setting(
+        "KNEO_SERV_OTEL_RECORD_ARGUMENTS",
+        False,
+        Switch(),
+        "Whether spans hold what goes in: arguments of tools, prompts, inputs of steps, without secrets.",
+    )
+    otel_record_results: bool = _setting(
+        "KNEO_SERV_OTEL_RECORD_RESULTS",
+        False,
+        Switch(),
+        "Whether spans hold what comes out: results of tools, answers of models, outputs of steps, texts of errors.",
+    )
     log_level: str = _setting(
         "KNEO_SERV_LOG_LEVEL",
         "INFO",
@@ -334,6 +352,7 @@ class Settings:
     def platform_options(self) -> "PlatformOptions":
         """The part of the settings that the platform works by."""
         from kneo_serv.model.run import SessionConcurrency
+        from kneo_serv.observe import TelemetryOptions
         from kneo_serv.platform.options import PlatformOptions
 
         return PlatformOptions(
@@ -350,6 +369,11 @@ class Settings:
             require_spec_bundles=self.require_spec_bundles,
             session_concurrency=SessionConcurrency(self.session_concurrency),
             token_budget=self.token_budget,
+            telemetry=TelemetryOptions(
+                enabled=self.otel_enabled,
+                record_arguments=self.otel_record_arguments,
+                record_results=self.otel_record_results,
+            ),
         )
 
 

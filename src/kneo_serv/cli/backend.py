@@ -3,7 +3,7 @@
 import os
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Protocol
 
@@ -37,6 +37,8 @@ class RunOrder:
     timeout_seconds: float | None = None
     session_id: str | None = None
     tags: tuple[str, ...] = ()
+    trace: Mapping[str, str] = field(default_factory=dict)
+    """W3C trace context of who gives the order."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -171,6 +173,7 @@ class LocalBackend:
             session_id=order.session_id,
             tags=order.tags,
             metadata=None if order.spec is None else {"spec_path": order.spec_path},
+            trace=order.trace,
             on_event=listener,
         )
         return self._rested(result, listener)

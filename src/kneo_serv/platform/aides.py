@@ -8,6 +8,7 @@ from typing import Any
 from kneo_serv.errors import StepError, StepTimeoutError
 from kneo_serv.model.message import Message, Role, Turn, TurnRequest
 from kneo_serv.model.plan import AgentPlan, Plan
+from kneo_serv.observe import current_trace
 from kneo_serv.platform.wrapping import Wrapping
 from kneo_serv.runtime import Runtime
 from kneo_serv.tools import CallContext, HandlerPool, call_scope
@@ -51,7 +52,7 @@ class Aides:
         messages = (*instructions(plan, agent), Message(Role.USER, text))
         try:
             async with asyncio.timeout(timeout) as scope:
-                request = TurnRequest(agent.name, messages, (), key)
+                request = TurnRequest(agent.name, messages, (), key, headers=current_trace())
                 return await self._wrapping.turn(agent, request, self._runtime(plan, name).turn, {})
         except TimeoutError:
             if not scope.expired():

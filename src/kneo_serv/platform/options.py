@@ -3,6 +3,7 @@
 from dataclasses import dataclass, field
 
 from kneo_serv.model.run import SessionConcurrency
+from kneo_serv.observe import TelemetryOptions
 
 
 @dataclass(frozen=True, slots=True)
@@ -47,3 +48,5 @@ class PlatformOptions:
     """Whether only signed bundles may run."""
     spec_signing_key: str | None = field(default=None, repr=False)
     """The key that bundles are verified with."""
+    telemetry: TelemetryOptions = field(default_factory=TelemetryOptions)
+    """Whether there are spans of OpenTelemetry, and what they may tell."""

@@ -5,10 +5,11 @@ from collections.abc import Coroutine
 from typing import Any, assert_never
 
 from kneo_serv.engine import CallFunction, CallTool, CheckGuardrail, Effect, Failure, RunAgentTurn
+from kneo_serv.engine.steps import TOOL_POLICY_DENIED
 from kneo_serv.errors import GuardrailViolation, StepTimeoutError, ToolPolicyViolation
 from kneo_serv.model.ids import StepKey
 from kneo_serv.model.plan import Plan, Step
-from kneo_serv.observe import redact_error
+from kneo_serv.observe import current_trace, redact_error
 from kneo_serv.platform.aides import Aides
 from kneo_serv.platform.equipment import Equipment, Runtimes
 from kneo_serv.platform.guarding import judge
@@ -76,6 +77,7 @@ class Performer:
             idempotency_key=f"{leg.run_id}:{effect.key}:0",
             attempt=effect.attempt,
             fence=leg.fence,
+            trace=current_trace(),
         )
         try:
             function = await self._equipment.imported(plan.functions[name].implementation, timeout=limit)
@@ -104,7 +106,7 @@ class Performer:
     def _lost(self, key: StepKey, step: Step, attempt: int, error: Exception) -> Lost:
         failure = Failure(
             key,
-            type(error).__name__,
+            TOOL_POLICY_DENIED if isinstance(error, ToolPolicyViolation) else type(error).__name__,
             redact_error(str(error)) or type(error).__name__,
             violation=isinstance(error, ToolPolicyViolation | GuardrailViolation),
             # A time-out of the function's own, of a request that it made, is a failure like any other.

@@ -36,6 +36,7 @@ from kneo_serv.platform.performer import Performer
 from kneo_serv.platform.projection import TaskFiles, TaskFolder
 from kneo_serv.platform.submission import Submission, created_of, record_of
 from kneo_serv.platform.timekeeper import Timekeeper
+from kneo_serv.platform.tracing import Tracing
 from kneo_serv.platform.watch import Watch
 from kneo_serv.platform.workers import Workers
 from kneo_serv.platform.wrapping import Wrapping
@@ -75,7 +76,9 @@ class Platform:
         self._performer = Performer(
             tools=tools, runtimes=runtimes, pool=self._pool, options=self.options, wrapping=wrapping
         )
+        self._tracing = Tracing.of(self.options, self._clock)
         self._journal = Journal(store, clock=self._clock, ids=self._ids)
+        self._journal.ended = self._tracing.ended
         self._watch = Watch(store, interval=self.options.watch_seconds)
         self._workers = Workers(
             store=store,
@@ -86,6 +89,7 @@ class Platform:
             clock=self._clock,
             ids=self._ids,
             options=self.options,
+            tracing=self._tracing,
         )
         self._outside = Outside(self._journal, clock=self._clock)
         self._humans = Humans(store, self._outside)
@@ -141,6 +145,7 @@ class Platform:
         if self._files is not None:
             await self._files.settle()
         await self.store.close()
+        await self._tracing.close(timeout)
         return drained
 
     @contextlib.contextmanager
@@ -175,6 +180,10 @@ class Platform:
         await self._admit()
         now = await self.store.now()
         run_id = self._ids.run(now)
+        with self._tracing.dispatched(run_id, submission, now) as trace:
+            return await self._take_in(run_id, replace(submission, trace=trace), now, hold=hold)
+
+    async def _take_in(self, run_id: RunId, submission: Submission, now: float, *, hold: bool) -> RunRecord:
         created = created_of(submission, now, self.options.token_budget)
         opened = self._journal.begin(submission.plan, run_id, created, now)
         record = record_of(submission, created, run_id, now)

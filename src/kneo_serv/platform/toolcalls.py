@@ -15,7 +15,7 @@ from kneo_serv.model.message import ToolCall, ToolCaller
 from kneo_serv.model.plan import AgentPlan, Plan, Step
 from kneo_serv.model.run import CallPhase, CallState
 from kneo_serv.model.tool import ALWAYS, NEVER, OnDeny
-from kneo_serv.observe import redact_error
+from kneo_serv.observe import current_trace, redact_error
 from kneo_serv.platform.equipment import Equipment
 from kneo_serv.platform.leg import LeaseLostError, Leg
 from kneo_serv.platform.outcome import InnerCall, ToolAnswered
@@ -83,8 +83,9 @@ class ToolCalls:
             started = ev.ToolCallStarted(effect.key, effect.step.id, call.id, call.name, number, inner=call)
             if not await leg.note(InnerCall(*at, started)):
                 raise LeaseLostError
-            context = _context(leg, effect.key, effect.attempt, call, number)
-            event = await self._call(plan, agent, effect.step, call, context, leg, agreed=False)
+            with leg.active(CallTool(effect.key, effect.step, effect.attempt, effect.agent, call, number)):
+                context = _context(leg, effect.key, effect.attempt, call, number)
+                event = await self._call(plan, agent, effect.step, call, context, leg, agreed=False)
             await leg.note(InnerCall(*at, event))
             match event:
                 case ev.ToolCallCompleted(output=output):
@@ -179,6 +180,7 @@ def _context(leg: Leg, key: StepKey, attempt: int, call: ToolCall, number: int) 
         idempotency_key=f"{leg.run_id}:{key}:{number}",
         attempt=attempt,
         fence=leg.fence,
+        trace=current_trace(),
     )
 
 

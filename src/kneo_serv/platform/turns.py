@@ -11,6 +11,7 @@ from kneo_serv.engine import RunAgentTurn
 from kneo_serv.errors import StepTimeoutError
 from kneo_serv.model.message import Turn, TurnRequest
 from kneo_serv.model.plan import AgentPlan, Plan, Step, StrategyType
+from kneo_serv.observe import current_trace
 from kneo_serv.platform.aides import instructions
 from kneo_serv.platform.equipment import Equipment
 from kneo_serv.platform.leg import Leg
@@ -56,6 +57,7 @@ class Turns:
             output_schema=None if effect.planning else agent.output_schema,
             parallel_tool_calls=agent.strategy.parallel_tool_calls,
             max_requests=agent.strategy.max_iterations,
+            headers=current_trace(),
             call_tool=self._calls.inner_caller(plan, leg, effect),
         )
         about = {

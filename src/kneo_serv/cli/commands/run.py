@@ -1,5 +1,6 @@
 """`kneo run`."""
 
+import os
 from enum import StrEnum
 from typing import Annotated
 
@@ -70,6 +71,7 @@ def run(
         timeout_seconds=timeout,
         session_id=session,
         tags=tuple(tags or ()),
+        trace={name: os.environ.get(name.upper(), "") for name in ("traceparent", "tracestate")},
     )
     with following(silent=as_json or quiet) as listener, open_backend(workspace) as backend:
         answer = backend.run(order, listener)

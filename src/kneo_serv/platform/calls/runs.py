@@ -38,12 +38,13 @@ class RunCalls(SpecCalls):
         tags: Sequence[str] = (),
         metadata: Mapping[str, Any] | None = None,
         actor: str | None = None,
+        trace: Mapping[str, str] | None = None,
         on_event: OnEvent | None = None,
     ) -> RunResult:
         """Runs a spec until it ends, rests on people, or the caller's patience is over.
 
         `timeout_seconds` is the deadline of the run; patience is an option of the platform. A failed step is a result,
-        not an error.
+        not an error. `trace` is the W3C trace context of the caller (`traceparent`, `tracestate`).
 
         Raises:
             SpecCompilationError: the spec has faults; nothing is stored.
@@ -53,7 +54,7 @@ class RunCalls(SpecCalls):
         """
         submission = self._submission(
             input_text, spec_path, spec, target, environment, overlays, overrides, skills_overlay, timeout_seconds,
-            session_id, tags, metadata, actor,
+            session_id, tags, metadata, actor, trace,
         )  # fmt: skip
 
         async def run(platform: Platform) -> RunResult:
@@ -78,11 +79,12 @@ class RunCalls(SpecCalls):
         tags: Sequence[str] = (),
         metadata: Mapping[str, Any] | None = None,
         actor: str | None = None,
+        trace: Mapping[str, str] | None = None,
     ) -> RunRecord:
         """Takes a run in without waiting for it; a worker, or `execute_run`, executes it. Raises as `run_from_spec`."""
         submission = self._submission(
             input_text, spec_path, spec, target, environment, overlays, overrides, skills_overlay, timeout_seconds,
-            session_id, tags, metadata, actor,
+            session_id, tags, metadata, actor, trace,
         )  # fmt: skip
         return self._do(lambda platform: platform.start(submission))
 
@@ -161,6 +163,7 @@ class RunCalls(SpecCalls):
         tags: Sequence[str],
         metadata: Mapping[str, Any] | None,
         actor: str | None,
+        trace: Mapping[str, str] | None,
     ) -> Submission:
         if (spec is None) == (spec_path is None):
             raise InvalidRequestError("Give either spec_path or spec, and not both.")
@@ -211,6 +214,7 @@ class RunCalls(SpecCalls):
                 "caller_metadata": dict(metadata or {}),
             },
             actor=actor,
+            trace=trace or {},
         )
 
 
