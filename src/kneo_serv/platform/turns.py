@@ -52,6 +52,7 @@ class Turns:
             output_schema=None if effect.planning else agent.output_schema,
             parallel_tool_calls=agent.strategy.parallel_tool_calls,
             call_tool=self._calls.inner_caller(plan, leg, effect),
+            max_requests=agent.strategy.max_iterations,
         )
         turn = await _in_time(runtime.turn(request), effect.step)
         check_size(plan, turn.text)
