@@ -78,14 +78,18 @@ def open_subject(spec: Path | None, environment: str | None, overlays: Sequence[
 
 def subject_in(workspace: Workspace, spec: Path | None, overlays: Sequence[Path] | None) -> Subject:
     """A spec of this workspace."""
-    from kneo_serv.service.factory import create_runtime_registry, create_tool_registry
+    from kneo_serv.service.factory import create_runtime_registry, create_tool_registry, middleware_names
     from kneo_serv.spec import SpecCompiler
 
     return Subject(
         path=str(workspace.spec(spec)),
         environment=workspace.environment,
         overlays=tuple(workspace.overlays(overlays)),
-        compiler=SpecCompiler(runtime_registry=create_runtime_registry(), tool_registry=create_tool_registry()),
+        compiler=SpecCompiler(
+            runtime_registry=create_runtime_registry(),
+            tool_registry=create_tool_registry(),
+            middleware_names=middleware_names(),
+        ),
         defaults=workspace.project.defaults(),
         policy=workspace.project.policy(),
     )

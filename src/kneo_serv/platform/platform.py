@@ -7,7 +7,7 @@ from collections.abc import Callable, Iterator, Sequence
 from dataclasses import replace
 from typing import Any
 
-from kneo_serv.dispatch import EmbeddedDispatcher
+from kneo_serv.dispatch import DispatcherFactory, EmbeddedDispatcher
 from kneo_serv.engine import posture
 from kneo_serv.errors import LockAcquisitionError, NotFoundError, QueueFullError, RunStateConflictError
 from kneo_serv.model import event as ev
@@ -38,6 +38,7 @@ from kneo_serv.platform.submission import Submission, created_of, record_of
 from kneo_serv.platform.timekeeper import Timekeeper
 from kneo_serv.platform.watch import Watch
 from kneo_serv.platform.workers import Workers
+from kneo_serv.platform.wrapping import Wrapping
 from kneo_serv.store.contract import Append, Claim, NewRun, Store, Timer, TimerKind
 from kneo_serv.tools import HandlerPool, ToolRegistry
 
@@ -62,6 +63,8 @@ class Platform:
         folder: TaskFolder | None = None,
         clock: Clock | None = None,
         ids: RandomIds | None = None,
+        wrapping: Wrapping | None = None,
+        dispatcher: DispatcherFactory[Claim] = EmbeddedDispatcher[Claim],
     ) -> None:
         self.store = store
         self.options = options or PlatformOptions()
@@ -69,7 +72,9 @@ class Platform:
         self._ids = ids or RandomIds()
         self._owner = store.new_owner()
         self._pool = HandlerPool(size=self.options.handler_threads, max_abandoned=self.options.max_abandoned)
-        self._performer = Performer(tools=tools, runtimes=runtimes, pool=self._pool, options=self.options)
+        self._performer = Performer(
+            tools=tools, runtimes=runtimes, pool=self._pool, options=self.options, wrapping=wrapping
+        )
         self._journal = Journal(store, clock=self._clock, ids=self._ids)
         self._watch = Watch(store, interval=self.options.watch_seconds)
         self._workers = Workers(
@@ -94,7 +99,7 @@ class Platform:
             lease_seconds=self.options.lease_seconds,
         )
         self._files = TaskFiles(store, folder) if folder is not None else None
-        self._dispatcher = EmbeddedDispatcher[Claim](
+        self._dispatcher = dispatcher(
             claim=self._workers.claim,
             execute=self._workers.drive,
             concurrency=self.options.worker_concurrency,
