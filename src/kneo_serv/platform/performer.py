@@ -18,6 +18,7 @@ from kneo_serv.platform.memory import Asking, Conversation, Memories
 from kneo_serv.platform.options import PlatformOptions
 from kneo_serv.platform.outcome import Checked, Lost, Outcome, Returned, Spoken, ToolAnswered
 from kneo_serv.platform.sessions import History
+from kneo_serv.platform.speech import Speech
 from kneo_serv.runtime import Runtime
 from kneo_serv.tools import CallContext, HandlerPool, Toolbox, ToolRegistry, call_scope, load_callable
 from kneo_serv.tools.pool import is_async
@@ -34,7 +35,10 @@ class Runtimes(Protocol):
 class Performer:
     """Performs effects. An error of a function, model or tool is an outcome; only cancellation passes through."""
 
-    def __init__(self, *, tools: ToolRegistry, runtimes: Runtimes, pool: HandlerPool, options: PlatformOptions) -> None:
+    def __init__(
+        self, *, tools: ToolRegistry, runtimes: Runtimes, pool: HandlerPool, options: PlatformOptions, speech: Speech
+    ) -> None:
+        self._speech = speech
         self._tools = tools
         self._runtimes = runtimes
         self._pool = pool
@@ -121,6 +125,7 @@ class Performer:
                 told.messages,
                 (*self._toolbox(plan).definitions(agent.tools), *effect.transfers),
                 f"{run_id}:{effect.key}:{effect.attempt}:{effect.turn}",
+                on_text=self._speech.voice(plan, run_id, effect),
             )
             turn = await _in_time(runtime.turn(request), effect.step)
             _check_size(plan, turn.text)

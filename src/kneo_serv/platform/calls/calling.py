@@ -1,5 +1,6 @@
 """How a blocking call reaches the platform."""
 
+import contextlib
 import threading
 from collections.abc import Callable, Coroutine, Sequence
 from typing import Any
@@ -13,6 +14,7 @@ from kneo_serv.platform.loop import LoopThread
 from kneo_serv.platform.options import PlatformOptions
 from kneo_serv.platform.platform import Platform
 from kneo_serv.platform.projection import TaskFolder
+from kneo_serv.platform.speech import TextDelta
 from kneo_serv.runtime import RuntimeRegistry
 from kneo_serv.spec import SpecCompiler
 from kneo_serv.store.contract import Store
@@ -20,6 +22,9 @@ from kneo_serv.tools import ToolRegistry
 
 type OnEvent = Callable[[ev.Recorded], None]
 """Is told the public form of each event as it becomes durable, on a thread of the platform."""
+
+type OnText = Callable[[TextDelta], None]
+"""Is told what models say while they say it, without secrets, on a thread of the platform."""
 
 
 class Calling:
@@ -71,17 +76,21 @@ class Calling:
         await platform.open()
         return platform
 
-    async def _rest(self, platform: Platform, run_id: RunId, on_event: OnEvent | None) -> RunResult:
+    async def _rest(
+        self, platform: Platform, run_id: RunId, on_event: OnEvent | None, on_text: OnText | None
+    ) -> RunResult:
         def tell(events: Sequence[ev.Recorded]) -> None:
             for event in events:
                 if on_event is not None:
                     on_event(event)
 
-        stop = platform.listen(run_id, tell) if on_event is not None else lambda: None
-        try:
+        with contextlib.ExitStack() as listening:
+            # In this order, so that the last piece of a turn is told before its end.
+            if on_text is not None:
+                listening.callback(platform.hear(run_id, on_text))
+            if on_event is not None:
+                listening.callback(platform.listen(run_id, tell))
             await platform.run_to_rest(run_id, patience=self.options.patience_seconds)
-        finally:
-            stop()
         return await platform.result(run_id)
 
 

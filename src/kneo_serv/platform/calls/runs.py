@@ -9,7 +9,7 @@ from kneo_serv.errors import EnvironmentPolicyError, InvalidRequestError
 from kneo_serv.model.ids import RunId
 from kneo_serv.model.page import Page, RunFilter
 from kneo_serv.model.run import PAUSED, RunRecord, RunResult, RunStatus
-from kneo_serv.platform.calls.calling import OnEvent
+from kneo_serv.platform.calls.calling import OnEvent, OnText
 from kneo_serv.platform.calls.specs import SpecCalls
 from kneo_serv.platform.platform import Platform, Submission
 from kneo_serv.platform.sealing import unsealed
@@ -39,11 +39,12 @@ class RunCalls(SpecCalls):
         metadata: Mapping[str, Any] | None = None,
         actor: str | None = None,
         on_event: OnEvent | None = None,
+        on_text: OnText | None = None,
     ) -> RunResult:
         """Runs a spec until it ends, rests on people, or the caller's patience is over.
 
         `timeout_seconds` is the deadline of the run; patience is an option of the platform. A failed step is a result,
-        not an error.
+        not an error. `on_event` and `on_text` are told what happens meanwhile (see docs/streaming.md).
 
         Raises:
             SpecCompilationError: the spec has faults; nothing is stored.
@@ -58,7 +59,7 @@ class RunCalls(SpecCalls):
 
         async def run(platform: Platform) -> RunResult:
             record = await platform.start(submission, hold=True)
-            return await self._rest(platform, record.id, on_event)
+            return await self._rest(platform, record.id, on_event, on_text)
 
         return self._do(run)
 
@@ -86,9 +87,16 @@ class RunCalls(SpecCalls):
         )  # fmt: skip
         return self._do(lambda platform: platform.start(submission))
 
-    def execute_run(self, run_id: str, *, owner: str | None = None, on_event: OnEvent | None = None) -> RunResult:
+    def execute_run(
+        self,
+        run_id: str,
+        *,
+        owner: str | None = None,
+        on_event: OnEvent | None = None,
+        on_text: OnText | None = None,
+    ) -> RunResult:
         """Executes a run until it rests or ends; of one that rests already, what is stored. `owner` is not needed."""
-        return self._do(lambda platform: self._rest(platform, RunId(run_id), on_event))
+        return self._do(lambda platform: self._rest(platform, RunId(run_id), on_event, on_text))
 
     def dispatch_run(self, run_id: str) -> None:
         """Hands a run to the workers. Raises NotFoundError for an unknown one."""
@@ -132,7 +140,14 @@ class RunCalls(SpecCalls):
         """Ends a run early; one that has ended already is returned as it is. Raises NotFoundError."""
         return self._do(lambda platform: platform.cancel(RunId(run_id), actor=actor))
 
-    def continue_run(self, run_id: str, *, actor: str | None = None, on_event: OnEvent | None = None) -> RunResult:
+    def continue_run(
+        self,
+        run_id: str,
+        *,
+        actor: str | None = None,
+        on_event: OnEvent | None = None,
+        on_text: OnText | None = None,
+    ) -> RunResult:
         """Takes up a failed or orphaned run after its last finished step, until it rests or ends.
 
         Raises:
@@ -142,7 +157,7 @@ class RunCalls(SpecCalls):
 
         async def go_on(platform: Platform) -> RunResult:
             await platform.continue_run(RunId(run_id), actor=actor)
-            return await self._rest(platform, RunId(run_id), on_event)
+            return await self._rest(platform, RunId(run_id), on_event, on_text)
 
         return self._do(go_on)
 
