@@ -192,7 +192,7 @@ def test_pieces_of_one_moment_are_told_together(tmp_path: Path) -> None:
 
 
 def test_a_secret_that_spans_two_pieces_is_never_told(tmp_path: Path) -> None:
-    pieces = ["the key is sk-", pause, "abcdef", moment, "123456", moment, " and more"]
+    pieces: list[Line] = ["the key is sk-", pause, "abcdef", moment, "123456", moment, " and more"]
     items = stream_of(tmp_path, pieces, one())
     assert said(items)[0] == ("the key is ", False)
     assert shown(items) == "the key is [REDACTED] and more"
@@ -459,9 +459,8 @@ def test_callbacks_hear_the_last_word_of_a_turn_before_they_hear_of_its_end(tmp_
             "model_turn_started", "text", "model_turn_completed", "step_completed", "run_completed",
         ]  # fmt: skip
         assert shown(told) == "Tea is a drink."
-        again = manager.retry_run if not result.ok else manager.fork_run
         told.clear()
-        again(result.run_id, at_sequence=1, on_text=told.append)
+        manager.fork_run(result.run_id, at_sequence=1, on_text=told.append)
         assert shown(told) == "Tea is a drink."
     finally:
         manager.shutdown()
