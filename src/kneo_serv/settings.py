@@ -264,6 +264,18 @@ class Settings:
     provider_retries: int = _setting(
         "KNEO_SERV_PROVIDER_RETRIES", 2, WholeNumber(0, 100), "Further attempts after a passing fault of a provider."
     )
+    provider_retry_backoff_seconds: float = _setting(
+        "KNEO_SERV_PROVIDER_RETRY_BACKOFF_SECONDS",
+        0.5,
+        Seconds(0, 60),
+        "Wait before the first further attempt, doubled with each one; a provider that asks for more gets more.",
+    )
+    provider_retry_on_timeout: bool = _setting(
+        "KNEO_SERV_PROVIDER_RETRY_ON_TIMEOUT",
+        False,
+        Switch(),
+        "Whether the time limit holds for each attempt, and one that ran out of it is followed by the next.",
+    )
     token_budget: int | None = _setting(
         "KNEO_SERV_TOKEN_BUDGET",
         None,

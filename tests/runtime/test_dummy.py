@@ -1,4 +1,5 @@
 import asyncio
+from dataclasses import replace
 
 import pytest
 
@@ -48,3 +49,14 @@ def test_the_dummy_searches_again_for_a_new_question() -> None:
 
 def test_the_dummy_reports_no_usage() -> None:
     assert answer(asked(user("hello"))).usage == Usage()
+
+
+@pytest.mark.parametrize("question", ["hello  there\n", "", "search for tea"])
+def test_a_listener_hears_the_dummy_word_by_word(question: str) -> None:
+    heard: list[str] = []
+    silent = asked(user(question), tools=(WEB_SEARCH,))
+
+    assert answer(replace(silent, on_text=heard.append)) == answer(silent)
+    assert "".join(heard) == answer(silent).text
+    assert len(heard) > 1
+    assert "" not in heard

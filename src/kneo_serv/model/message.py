@@ -88,7 +88,10 @@ class Turn:
 
 
 type TextListener = Callable[[str], None]
-"""Is told each piece of a model's text as it comes, on the platform's loop. It never blocks and never raises."""
+"""Is told each piece of a model's text as it comes, on the platform's loop. It never blocks and never raises.
+
+An empty piece says that all pieces of this turn so far are void, since the answer begins anew.
+"""
 
 type ToolCaller = Callable[[ToolCall], Awaitable[str]]
 """Calls a tool behind the guard, journaled and traced; gives what the model is told, an error of the tool included.

@@ -55,8 +55,25 @@ class Aides:
             raise StepTimeoutError(f"Agent {agent.name!r} took longer than {timeout or 0:g} seconds.") from None
 
 
-def instructions(plan: Plan, agent: AgentPlan) -> tuple[Message, ...]:
-    """What the agent is told before anything else: its system prompt, and the texts of its skills."""
+_PLANNING = (
+    "Before anything is done: write a short plan, step by step, of how to answer what you are asked. Name the tools "
+    "that each step needs. Write nothing but the plan; you carry it out afterwards."
+)
+
+
+def instructions(
+    plan: Plan, agent: AgentPlan, *, planning: bool = False, outline: str | None = None
+) -> tuple[Message, ...]:
+    """What the agent is told before anything else: its system prompt, the texts of its skills, and its own plan.
+
+    An agent that is `planning` is told so, and which tools it will have.
+    """
     texts = [agent.system_prompt or "", *(plan.skills.get(name, "") for name in agent.skills)]
+    if planning:
+        tools = [plan.tools[name].definition for name in agent.tools if name in plan.tools]
+        offered = "\n".join(f"- {tool.name}: {tool.description}" for tool in tools)
+        texts += [_PLANNING, f"Tools:\n{offered}" if offered else ""]
+    if outline:
+        texts.append(f"This is your plan. Carry it out, and then answer.\n{outline}")
     text = "\n\n".join(part for part in texts if part)
     return (Message(Role.SYSTEM, text),) if text else ()

@@ -20,6 +20,7 @@ from kneo_serv.platform.answers import public_history, result_of, view_of
 from kneo_serv.platform.auditing import audit_event
 from kneo_serv.platform.chance import RandomIds, SystemClock
 from kneo_serv.platform.draft import Draft
+from kneo_serv.platform.equipment import Runtimes
 from kneo_serv.platform.forking import AgentProblem, ForkRequest, Forks
 from kneo_serv.platform.humans import Humans
 from kneo_serv.platform.journal import (
@@ -31,7 +32,7 @@ from kneo_serv.platform.journal import (
 )
 from kneo_serv.platform.options import PlatformOptions
 from kneo_serv.platform.outside import Outside, OutsideRefused
-from kneo_serv.platform.performer import Performer, Runtimes
+from kneo_serv.platform.performer import Performer
 from kneo_serv.platform.projection import TaskFiles, TaskFolder
 from kneo_serv.platform.speech import Speech, SpeechListener
 from kneo_serv.platform.streams import StreamItem, Streams, Until

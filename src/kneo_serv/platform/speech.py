@@ -13,7 +13,7 @@ from kneo_serv.engine import RunAgentTurn
 from kneo_serv.model import event as ev
 from kneo_serv.model.ids import RunId, StepKey
 from kneo_serv.model.message import TextListener
-from kneo_serv.model.plan import Plan
+from kneo_serv.model.plan import AgentPlan, Plan, StepKind
 from kneo_serv.observe.window import RedactionWindow
 from kneo_serv.platform.journal import Journal
 
@@ -75,9 +75,51 @@ class Speech:
 
 def holds_back(plan: Plan, agent: str) -> bool:
     """Whether a guardrail may still change or refuse what this agent says, so that nobody may see it before."""
-    own = [guardrail for guardrail in plan.agents[agent].guardrails if guardrail.stage == "output"]
-    of_all = [guardrail for guardrail in plan.root_agent.guardrails if guardrail.stage == "workflow"]
-    return any(guardrail.action != "warn" for guardrail in (*own, *of_all))
+    return (
+        _guards(plan.agents[agent], "output")
+        or _guards(plan.root_agent, "workflow")
+        or any(_guards(caller, "tool") and agent in _answering(plan, caller) for caller in plan.agents.values())
+    )
+
+
+def _guards(agent: AgentPlan, stage: str) -> bool:
+    return any(guardrail.stage == stage and guardrail.action != "warn" for guardrail in agent.guardrails)
+
+
+def _answering(plan: Plan, caller: AgentPlan) -> set[str]:
+    """Agents whose words may become the result of a tool of this agent, directly or within a workflow."""
+    found: set[str] = set()
+    agents, flows = _behind_tools(plan, caller), set[str]()
+    while agents:
+        name = agents.pop()
+        if name in found:
+            continue
+        found.add(name)
+        agent = plan.agents[name]
+        agents += _behind_tools(plan, agent)
+        if agent.as_agent is not None:
+            agents += _within(plan, agent.as_agent, flows)
+    return found
+
+
+def _within(plan: Plan, flow_key: str, seen: set[str]) -> list[str]:
+    """The agents of a workflow and of those in it that were not `seen`."""
+    if flow_key in seen:
+        return []
+    seen.add(flow_key)
+    flow = plan.flows[flow_key]
+    agents: list[str] = []
+    for step in (*flow.steps, flow.aggregator, flow.speaker):
+        if step is not None and step.kind in (StepKind.AGENT, StepKind.GUARDRAIL):
+            agents.append(step.ref)
+        elif step is not None and step.kind is StepKind.WORKFLOW:
+            agents += _within(plan, step.ref, seen)
+    return agents
+
+
+def _behind_tools(plan: Plan, agent: AgentPlan) -> list[str]:
+    tools = (plan.tools.get(name) for name in agent.tools)
+    return [tool.agent for tool in tools if tool is not None and tool.agent is not None]
 
 
 class _Audience:

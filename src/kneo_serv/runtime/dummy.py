@@ -1,5 +1,6 @@
 """A model without a model: it answers by rule, at once and for free."""
 
+import re
 from itertools import takewhile
 
 from kneo_serv.model.message import Message, Role, ToolCall, Turn, TurnRequest
@@ -12,7 +13,7 @@ class DummyRuntime:
     - Tools on offer and the word "search" in the last user message: `I need to search.` and a call of `web_search`.
     - Anything else: `Final answer: <last user message>`.
 
-    No usage is reported, since no tokens are used.
+    No usage is reported, since no tokens are used. A listener hears the answer word by word.
     """
 
     def __init__(self, *, model_name: str | None = None) -> None:
@@ -20,6 +21,16 @@ class DummyRuntime:
 
     async def turn(self, request: TurnRequest) -> Turn:
         """The answer that the rules above give."""
+        turn = self._turn(request)
+        if request.on_text is not None:
+            for word in re.findall(r"\s*\S+|\s+$", turn.text):
+                request.on_text(word)
+        return turn
+
+    async def aclose(self) -> None:
+        """Nothing to let go of."""
+
+    def _turn(self, request: TurnRequest) -> Turn:
         question = _last_user_text(request.messages)
         results = _tool_results_since_then(request.messages)
         if results:
@@ -27,9 +38,6 @@ class DummyRuntime:
         if request.tools and "search" in question.lower():
             return self._say("I need to search.", ToolCall("web_search_1", "web_search", {"query": question}))
         return self._say(f"Final answer: {question}")
-
-    async def aclose(self) -> None:
-        """Nothing to let go of."""
 
     def _say(self, text: str, *calls: ToolCall) -> Turn:
         return Turn(text=text, tool_calls=calls, model_name=self._model_name)

@@ -1,5 +1,6 @@
 """Which runtime modes there are, and which one answers for an agent."""
 
+from contextlib import suppress
 from dataclasses import dataclass
 
 from kneo_serv.errors import ProviderError
@@ -50,12 +51,20 @@ class RuntimeRegistry:
     def create(self, agent: AgentPlan) -> Runtime:
         """The runtime that answers for this agent: its preferred mode, or its fallback where that one cannot.
 
+        Where both lack something that may still come (a key, a library), the first one that can be made at all is
+        made, and says at its first turn what it lacks.
+
         Raises:
-            ProviderError: Neither can; the text is that of `problem`.
+            ProviderError: Neither can be made; the text is that of `problem`.
         """
-        for mode in _wanted_modes(agent):
+        modes = _wanted_modes(agent)
+        for mode in modes:
             if self._mode_problem(mode, agent) is None:
                 return self._entries[mode].factory(model=agent.model, preferences=agent.runtime)
+        for mode in modes:
+            if self._unserved(mode, agent) is None:
+                with suppress(ProviderError):
+                    return self._entries[mode].factory(model=agent.model, preferences=agent.runtime)
         raise ProviderError(
             self.problem(agent) or f"Agent {agent.name!r} cannot run.",
             provider=agent.model.provider if agent.model else str(agent.runtime.preferred_mode),
@@ -74,14 +83,19 @@ class RuntimeRegistry:
         return f"Agent {agent.name!r} cannot run: {' '.join(reasons)}"
 
     def _mode_problem(self, mode: RuntimeMode, agent: AgentPlan) -> str | None:
+        if (reason := self._unserved(mode, agent)) is not None:
+            return reason
+        probe = self._entries[mode].probe
+        return probe(model=agent.model, preferences=agent.runtime) if probe else None
+
+    def _unserved(self, mode: RuntimeMode, agent: AgentPlan) -> str | None:
         allowed = agent.runtime.allowed_modes
         if allowed and mode not in allowed:
             return f"runtime mode {mode.value!r} is not among its allowed_modes ({', '.join(allowed)})."
-        entry = self._entries.get(mode)
-        if entry is None:
+        if mode not in self._entries:
             known = ", ".join(self.modes) or "none"
             return f"runtime mode {mode.value!r} is not available here (available: {known})."
-        return entry.probe(model=agent.model, preferences=agent.runtime) if entry.probe else None
+        return None
 
 
 def _wanted_modes(agent: AgentPlan) -> tuple[RuntimeMode, ...]:

@@ -23,14 +23,19 @@ DEFAULT_STATE_PATH = ".kneo/kneo_runs.sqlite"
 def create_runtime_registry() -> "RuntimeRegistry":
     """The runtime modes adapter, bridge and native, with the providers that are installed. Raises SettingsError."""
     from kneo_serv.runtime.defaults import default_registry
+    from kneo_serv.runtime.retry import RetryPolicy
     from kneo_serv.settings import Settings
     from kneo_serv.tools import load_callable
 
     settings = Settings.from_env(os.environ)
     return default_registry(
         environ=os.environ,
-        provider_timeout=settings.provider_timeout_seconds,
-        provider_retries=settings.provider_retries,
+        provider_policy=RetryPolicy(
+            max_retries=settings.provider_retries,
+            backoff_seconds=settings.provider_retry_backoff_seconds,
+            timeout_seconds=settings.provider_timeout_seconds,
+            retry_on_timeout=settings.provider_retry_on_timeout,
+        ),
         load_callable=load_callable,
     )
 

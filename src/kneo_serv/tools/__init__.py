@@ -9,6 +9,7 @@ from kneo_serv.tools.import_path import load_callable, unsafe_import
 from kneo_serv.tools.pool import HandlerPool
 from kneo_serv.tools.registry import Handler, ToolRegistry
 from kneo_serv.tools.result import ToolResult
+from kneo_serv.tools.schema import OutputSchema
 from kneo_serv.tools.toolbox import Toolbox
 
 __all__ = [
@@ -18,6 +19,7 @@ __all__ = [
     "GuardedToolRegistry",
     "Handler",
     "HandlerPool",
+    "OutputSchema",
     "ToolCall",
     "ToolDefinition",
     "ToolPolicy",

@@ -30,22 +30,33 @@ class ArgumentSchema:
             InvalidRequestError: the schema itself is no JSON Schema.
         """
         name = self.definition.name
-        if self._validator is None:
-            return
         try:
-            errors = sorted(self._validator.iter_errors(arguments), key=lambda error: [str(p) for p in error.path])
+            misfit = self.misfit(arguments)
         except RecursionError:
             raise ToolArgumentValidationError(
                 f"The arguments of tool {name!r} cannot be checked: its schema refers to itself without end.",
                 tool_name=name,
             ) from None
-        findings = list(dict.fromkeys(finding for error in errors for finding in findings_of(error)))
-        if findings:
-            more = f" (and {len(findings) - _FINDINGS} more)" if len(findings) > _FINDINGS else ""
+        if misfit is not None:
             raise ToolArgumentValidationError(
-                f"The arguments of tool {name!r} do not fit its schema: {'; '.join(findings[:_FINDINGS])}{more}.",
-                tool_name=name,
+                f"The arguments of tool {name!r} do not fit its schema: {misfit}.", tool_name=name
             )
+
+    def misfit(self, value: Any) -> str | None:
+        """What of a JSON value does not fit, at most three findings; None when all of it does.
+
+        Raises:
+            RecursionError: the schema refers to itself without end.
+            InvalidRequestError: the schema itself is no JSON Schema.
+        """
+        if self._validator is None:
+            return None
+        errors = sorted(self._validator.iter_errors(value), key=lambda error: [str(p) for p in error.path])
+        findings = list(dict.fromkeys(finding for error in errors for finding in findings_of(error)))
+        if not findings:
+            return None
+        more = f" (and {len(findings) - _FINDINGS} more)" if len(findings) > _FINDINGS else ""
+        return f"{'; '.join(findings[:_FINDINGS])}{more}"
 
     @property
     def compiled(self) -> bool:
@@ -92,6 +103,20 @@ class ArgumentSchema:
         return InvalidRequestError(
             f"The parameters of tool {self.definition.name!r} are no valid JSON Schema: {problem}."
         )
+
+
+class OutputSchema:
+    """What an agent's final answer has to fit, compiled at first use and then kept."""
+
+    def __init__(self, schema: Mapping[str, Any]) -> None:
+        self._schema = ArgumentSchema(ToolDefinition("output_schema", "", schema))
+
+    def misfit(self, value: Any) -> str | None:
+        """What of a JSON value does not fit, at most three findings; None when all of it does."""
+        try:
+            return self._schema.misfit(value)
+        except RecursionError:
+            return "it cannot be checked: the schema refers to itself without end"
 
 
 def plain(value: Any, tool_name: str, depth: int = 0) -> Any:

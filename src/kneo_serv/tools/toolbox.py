@@ -1,6 +1,6 @@
 """The tools that one plan can use: its own ones and those of the platform's registry."""
 
-from collections.abc import Collection, Iterable, Mapping
+from collections.abc import Callable, Collection, Iterable, Mapping
 from typing import Any
 
 from kneo_serv.errors import ToolError
@@ -49,8 +49,11 @@ class Toolbox:
         visible: Collection[str],
         context: CallContext,
         timeout: float | None = None,
+        entry: Callable[[], None] | None = None,
     ) -> str:
         """The tool's answer as text. `timeout` is in seconds of running time; what the handler raises comes through.
+
+        `entry` is called right before the handler; when it raises, the handler is not reached.
 
         Raises:
             ToolPolicyViolation: refused by the guard; the handler was not reached.
@@ -60,29 +63,41 @@ class Toolbox:
             InvalidRequestError: its implementation cannot be imported, or its schema is invalid.
             NotFoundError: no such tool; a KeyError.
         """
+        admitted = await self.admit(name, arguments, policy=policy, visible=visible)
+        limit = _shorter(timeout, self.definition(name).timeout_seconds)
+        handler = await self._handler(name, limit)
+        with call_scope(context):
+            value = await self._pool.run(handler, admitted, timeout=limit, name=f"Tool {name!r}", entry=entry)
+        return output_text(value)
+
+    async def admit(
+        self, name: str, arguments: Mapping[str, Any], *, policy: ToolPolicy, visible: Collection[str]
+    ) -> dict[str, Any]:
+        """The arguments as the handler would get them; raises what `call` raises before it reaches the handler."""
         schema, admitted = self._guard.admit(
             name, arguments, definition=self.definition, policy=policy, visible=visible
         )
         if not schema.compiled:
             await self._pool.run(schema.compile, name=f"The schema of tool {name!r}")
         schema.check(admitted)
-        handler = await self._handler(name, timeout)
-        with call_scope(context):
-            value = await self._pool.run(handler, admitted, timeout=timeout, name=f"Tool {name!r}")
-        return output_text(value)
+        return admitted
 
     async def _handler(self, name: str, timeout: float | None) -> Handler:
         tool = self._tools.get(name)
         if tool is None or (tool.implementation is None and tool.agent is None and tool.mcp_server is None):
             return self._registry.handler(name)
         if tool.implementation is None:
-            backing = f"agent {tool.agent!r}" if tool.agent is not None else f"MCP server {tool.mcp_server!r}"
-            raise ToolError(
-                f"Tool {name!r} is backed by {backing}, and this version calls only tools with an `implementation` "
-                "(a Python function) or of the platform's registry."
-            )
+            if tool.agent is not None:
+                raise ToolError(
+                    f"Tool {name!r} is backed by agent {tool.agent!r}, which can be called in mode bridge only."
+                )
+            raise ToolError(f"Tool {name!r} belongs to MCP server {tool.mcp_server!r}, which cannot be called here.")
         if name not in self._loaded:
             self._loaded[name] = await self._pool.run(
                 load_callable, tool.implementation, timeout=timeout, name=f"Importing {tool.implementation!r}"
             )
         return self._loaded[name]
+
+
+def _shorter(one: float | None, other: float | None) -> float | None:
+    return min((limit for limit in (one, other) if limit is not None), default=None)

@@ -1,5 +1,6 @@
 """How a blocking call reaches the platform."""
 
+import asyncio
 import contextlib
 import threading
 from collections.abc import Callable, Coroutine, Sequence
@@ -48,14 +49,28 @@ class Calling:
         self._platform: Platform | None = None
         self._ids = RandomIds()
 
+    async def reach[T](self, use: Callable[[Platform], Coroutine[Any, Any, T]]) -> T:
+        """What `use` makes of the platform, for callers on a loop of their own, which goes on meanwhile.
+
+        `use` runs on the platform's loop and is given the platform. Raises whatever it raises, and PlatformClosedError.
+        """
+        if self._platform is None:
+            loop, platform = await asyncio.to_thread(self._opened)
+        else:
+            loop, platform = self._opened()
+        return await loop.reach(_using(platform, use))
+
     def _do[T](self, use: Callable[[Platform], Coroutine[Any, Any, T]]) -> T:
+        loop, platform = self._opened()
+        return loop.call(_using(platform, use))
+
+    def _opened(self) -> tuple[LoopThread, Platform]:
         with self._starting:
             if self._closed:
                 raise PlatformClosedError("The platform was shut down; make a new PlatformManager.")
             if self._loop is None or self._platform is None:
                 self._loop, self._platform = self._start()
-            loop, platform = self._loop, self._platform
-        return loop.call(_using(platform, use))
+            return self._loop, self._platform
 
     def _start(self) -> tuple[LoopThread, Platform]:
         loop = LoopThread()
