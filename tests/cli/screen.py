@@ -10,7 +10,7 @@ import subprocess
 import sys
 import termios
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
 
@@ -104,7 +104,13 @@ class Terminal:
 
 @contextmanager
 def terminal(
-    folder: Path, *words: str, piped: bool = False, columns: int = 60, rows: int = 20, term: str = "xterm-256color"
+    folder: Path,
+    *words: str,
+    piped: bool = False,
+    columns: int = 60,
+    rows: int = 20,
+    term: str = "xterm-256color",
+    variables: Mapping[str, str] | None = None,
 ) -> Iterator[Terminal]:
     """Runs `kneo` in a terminal of this size; with `piped`, stdout goes to the file `out` in the folder."""
     master, slave = pty.openpty()
@@ -114,7 +120,7 @@ def terminal(
         process = subprocess.Popen(
             [sys.executable, "-m", "kneo_serv", *words],
             cwd=folder,
-            env={**own, "TERM": term, "COLUMNS": "", "LINES": ""},
+            env={**own, "TERM": term, "COLUMNS": "", "LINES": "", **(variables or {})},
             stdin=slave,
             stdout=out if piped else slave,
             stderr=slave,

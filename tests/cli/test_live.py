@@ -4,6 +4,7 @@ from pathlib import Path
 
 import pytest
 
+from kneo_serv.testing.scripted_openai import ScriptedOpenAI, broken, text
 from tests.cli.screen import Terminal, terminal
 
 FACTORY = '''\
@@ -170,3 +171,26 @@ def test_text_cannot_steer_the_terminal(folder: Path) -> None:
         seen(shown, r"red \x1b[2J\x1b[31malert")
         go(folder, 9)
         assert shown.end() == 0
+
+
+def test_an_answer_that_breaks_off_gives_way_to_the_one_that_comes_instead(folder: Path) -> None:
+    (folder / "spec.yaml").write_text(ONE.replace("provider: teller, name: tea", "provider: openai, name: gpt-4o-mini"))
+    with ScriptedOpenAI([broken("Coffee is what you want.", after=5), text("Tea is a drink.")]) as model:
+        variables = {"OPENAI_API_KEY": "sk-test-of-terminals", "OPENAI_BASE_URL": model.base_url}
+        with terminal(folder, *RUN[:4], variables=variables) as shown:
+            seen(shown, "Coffee is")
+            assert shown.end() == 0
+        assert [request.get("stream") for request in model.requests] == [True, True]
+    head, answer, tail = shown.screen.text.split("\n")
+    assert (head, answer) == ("✓ describe", "Tea is a drink.")
+    assert tail.endswith("completed.")
+
+
+def test_where_nobody_watches_no_stream_is_asked_for(folder: Path) -> None:
+    (folder / "spec.yaml").write_text(ONE.replace("provider: teller, name: tea", "provider: openai, name: gpt-4o-mini"))
+    with ScriptedOpenAI([text("Tea is a drink.")]) as model:
+        variables = {"OPENAI_API_KEY": "sk-test-of-terminals", "OPENAI_BASE_URL": model.base_url}
+        with terminal(folder, *RUN[:4], "--no-stream", variables=variables) as shown:
+            assert shown.end() == 0
+        assert not model.requests[0].get("stream")
+    assert "Tea is a drink." in shown.screen.text

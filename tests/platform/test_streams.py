@@ -13,16 +13,18 @@ from kneo_serv.errors import InvalidRequestError, NotFoundError, PlatformClosedE
 from kneo_serv.model import event as ev
 from kneo_serv.model.ids import RunId
 from kneo_serv.model.message import Turn, TurnRequest
-from kneo_serv.model.plan import AgentPlan, Plan
+from kneo_serv.model.plan import ROOT, AgentPlan, Plan
 from kneo_serv.platform import PlatformManager
 from kneo_serv.platform.platform import Platform, Submission
+from kneo_serv.platform.speech import holds_back
 from kneo_serv.platform.streams import StreamItem, TextDelta
 from kneo_serv.runtime import RuntimeRegistry
+from kneo_serv.service.factory import create_local_platform_manager
 from kneo_serv.spec import SpecCompiler
 from kneo_serv.store.sqlite import SQLiteStore
 from kneo_serv.tools import ToolRegistry
 from tests.platform import worlds
-from tests.platform.speakers import compiled, spec
+from tests.platform.speakers import compiled, spec, with_tools
 from tests.platform.worlds import PATIENCE, answer, options, person, step
 
 type Line = str | Exception | Callable[[], Awaitable[object]]
@@ -464,3 +466,25 @@ def test_callbacks_hear_the_last_word_of_a_turn_before_they_hear_of_its_end(tmp_
         assert shown(told) == "Tea is a drink."
     finally:
         manager.shutdown()
+
+
+def test_the_dummy_is_heard_word_by_word_without_a_key(tmp_path: Path) -> None:
+    manager = create_local_platform_manager(state_path=tmp_path / "runs.sqlite")
+    told: list[StreamItem] = []
+    try:
+        result = manager.run_from_spec(spec=spec(), input_text="tea", target="agent", on_text=told.append)
+        assert (shown(told), result.output_text) == ("Final answer: tea", "Final answer: tea")
+    finally:
+        manager.shutdown()
+
+
+def test_an_agent_behind_a_tool_is_heard_unless_its_result_is_guarded() -> None:
+    def plan(**root: Any) -> Plan:
+        ask = {"ask": {"description": "Knows.", "agent": "helper"}}
+        return compiled(with_tools("ask", **root), tools=ask, helper={}, other={})
+
+    open_plan, guarded = plan(), plan(**no_gin("tool", "redact"))
+    helper = next(key for key, agent in open_plan.agents.items() if agent.name == "helper")
+    other = next(key for key, agent in open_plan.agents.items() if agent.name == "other")
+    assert [holds_back(open_plan, name) for name in (ROOT, helper, other)] == [False, False, False]
+    assert [holds_back(guarded, name) for name in (ROOT, helper, other)] == [False, True, False]
