@@ -49,6 +49,11 @@ class CustomCode:
     tools: tuple[NamedCode, ...] = ()
     factory: NamedCode | None = None
 
+    def load(self) -> None:
+        """Imports all of it, and calls nothing. Raises CustomCodeError."""
+        for named in (*self.tools, *([self.factory] if self.factory is not None else [])):
+            _load(named)
+
     def register_tools(self, registry: ToolRegistry) -> None:
         """Has every function of `tools` register its tools. Raises CustomCodeError."""
         for named in self.tools:

@@ -19,13 +19,13 @@ project:
   name: {name}
   default_environment: dev
 
-specs: {{}}
+specs:
   # default_spec: examples/research_agent.yaml
   # overlays:
   #   staging: [examples/research_agent.staging.yaml]
   #   prod: [examples/research_agent.prod.yaml]
 
-platform: {{}}
+platform:
   # tools: ["my_tools:register"]           called with the ToolRegistry
   # factory: my_factory:build_platform     returns the PlatformManager
 """
