@@ -165,23 +165,46 @@ class ImportPaths:
 
 
 @dataclass(frozen=True, slots=True)
-class Reserved:
-    """A variable that another version understands: setting it is refused, since ignoring it would mislead."""
-
-    reason: str
+class DatabaseAddress:
+    """An address whose scheme names the plugin that keeps the state. It may hold a password, so no text quotes it."""
 
     @property
     def allowed(self) -> str:
         """In words."""
-        return "unset"
+        return "an address such as mydb://host/name, whose scheme an installed plugin serves"
 
-    def read(self, text: str) -> None:
-        """Never returns."""
-        raise SettingsError("", self.reason)
+    def read(self, text: str) -> str:
+        """The address."""
+        scheme = re.match(r"([A-Za-z][A-Za-z0-9+.-]*):", text)
+        if scheme is None:
+            raise SettingsError("", f"this is not allowed; it must be {self.allowed}.")
+        if scheme[1].lower().split("+")[0] in ("postgres", "postgresql"):
+            raise SettingsError(
+                "",
+                "PostgreSQL is not part of this version; it comes with a later one and the extra kneo-serv[postgres]. "
+                "Unset the variable to keep the state in SQLite.",
+            )
+        return text
 
 
-def _setting(variable: str, default: Any, reader: Reader, about: str) -> Any:
-    return field(default=default, metadata={"variable": variable, "reader": reader, "help": about})
+@dataclass(frozen=True, slots=True)
+class Word:
+    """The name of something, in lower case."""
+
+    @property
+    def allowed(self) -> str:
+        """In words."""
+        return "a word of lower-case letters, digits, - and _"
+
+    def read(self, text: str) -> str:
+        """The word."""
+        if not re.fullmatch(r"[a-z][a-z0-9_-]*", text):
+            raise ValueError(text)
+        return text
+
+
+def _setting(variable: str, default: Any, reader: Reader, about: str, *, shown: bool = True) -> Any:
+    return field(default=default, repr=shown, metadata={"variable": variable, "reader": reader, "help": about})
 
 
 _DAY = 86_400
@@ -191,14 +214,24 @@ _DAY = 86_400
 class Settings:
     """What the environment says about this installation. All times in seconds."""
 
-    database_url: None = _setting(
+    database_url: str | None = _setting(
         "KNEO_SERV_DATABASE_URL",
         None,
-        Reserved(
-            "PostgreSQL is not part of this version; it comes with a later one and the extra kneo-serv[postgres]. "
-            "Unset the variable to keep the state in SQLite."
-        ),
-        "Reserved for PostgreSQL; refused when set.",
+        DatabaseAddress(),
+        "Where the state is kept instead of SQLite: the scheme names an installed plugin. PostgreSQL is still to come.",
+        shown=False,
+    )
+    dispatcher: str = _setting(
+        "KNEO_SERV_DISPATCHER",
+        "embedded",
+        Word(),
+        "Who hands out runs to workers: this process by itself, or an installed plugin of this name.",
+    )
+    plugins: bool = _setting(
+        "KNEO_SERV_PLUGINS",
+        True,
+        Switch(),
+        "Whether tools, middlewares, providers, runtimes, stores and dispatchers of installed plugins are there.",
     )
     sqlite_synchronous: str = _setting(
         "KNEO_SERV_SQLITE_SYNCHRONOUS",

@@ -1,9 +1,11 @@
 import asyncio
 from dataclasses import replace
+from typing import Any
 
 import pytest
 
 from kneo_serv.model.message import Message, Role, ToolCall, Turn, TurnRequest, Usage
+from kneo_serv.model.tool import ToolDefinition
 from kneo_serv.runtime import DummyRuntime
 from tests.runtime.conversations import WEB_SEARCH, asked, assistant, tool, user
 
@@ -37,6 +39,21 @@ def test_the_dummy_asks_for_a_search_when_it_is_offered_tools() -> None:
 
     assert turn.text == "I need to search."
     assert turn.tool_calls == (CALL,)
+
+
+@pytest.mark.parametrize(
+    ("parameters", "argument"),
+    [
+        ({}, "query"),
+        ({"properties": {"query": {}, "top": {}}, "required": ["top"]}, "query"),
+        ({"properties": {"input": {}}, "required": ["input"]}, "input"),
+        ({"properties": {"input": {}}}, "query"),
+    ],
+)
+def test_the_dummy_puts_its_question_where_the_tool_takes_it(parameters: dict[str, Any], argument: str) -> None:
+    offered = (ToolDefinition("other", "d", {"required": ["x"]}), ToolDefinition("web_search", "d", parameters))
+    (call,) = answer(asked(user("search"), tools=offered)).tool_calls
+    assert call.arguments == {argument: "search"}
 
 
 def test_the_dummy_searches_again_for_a_new_question() -> None:

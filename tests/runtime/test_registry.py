@@ -10,6 +10,7 @@ from kneo_serv.model.plan import AgentPlan, ModelPlan, RuntimeMode, RuntimePrefe
 from kneo_serv.model.secret import Secrets
 from kneo_serv.runtime import AdapterRuntime, DummyRuntime, Runtime, RuntimeRegistry, default_registry
 from kneo_serv.runtime.model_runtime import ModelRuntime
+from kneo_serv.runtime.native import NativeRuntime
 from tests.runtime.conversations import agent, asked, user
 
 BRIDGE, NATIVE, ADAPTER = RuntimeMode.BRIDGE, RuntimeMode.NATIVE, RuntimeMode.ADAPTER
@@ -20,7 +21,7 @@ KEYED = {"OPENAI_API_KEY": "key"}
 
 
 def registry(environ: Mapping[str, str] = KEYED) -> RuntimeRegistry:
-    return default_registry(environ=environ, load_callable=lambda path: lambda text: f"{path}: {text}")
+    return default_registry(environ=environ, load_object=lambda path: lambda text: f"{path}: {text}")
 
 
 def ask(runtime: Runtime) -> Turn:
@@ -72,12 +73,12 @@ def test_the_dummy_answers_where_it_is_named_and_where_no_model_is(plan: AgentPl
 
 
 @pytest.mark.parametrize("provider", ["openai", "openai-agents"])
-@pytest.mark.parametrize("mode", [BRIDGE, NATIVE])
-def test_openai_serves_both_bridge_and_native_mode(mode: RuntimeMode, provider: str) -> None:
+@pytest.mark.parametrize(("mode", "runtime"), [(BRIDGE, ModelRuntime), (NATIVE, NativeRuntime)])
+def test_openai_serves_both_bridge_and_native_mode(mode: RuntimeMode, runtime: type[Runtime], provider: str) -> None:
     plan = agent(provider, preferences=RuntimePreferences(preferred_mode=mode))
 
     assert registry().problem(plan) is None
-    assert isinstance(registry().create(plan), ModelRuntime)
+    assert type(registry().create(plan)) is runtime
 
 
 def test_an_adapter_is_found_by_its_import_path() -> None:
@@ -119,7 +120,7 @@ def test_an_adapter_is_found_by_its_import_path() -> None:
         ),
         (
             agent(preferences=RuntimePreferences(preferred_mode=ADAPTER)),
-            "runtime mode 'adapter' needs runtime_preferences.adapter_ref, the import path of a callable.",
+            "runtime mode 'adapter' needs runtime_preferences.adapter_ref, the path of a function or agent.",
         ),
         (
             agent(preferences=RuntimePreferences(allowed_modes=(NATIVE, ADAPTER))),

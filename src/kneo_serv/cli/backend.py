@@ -1,5 +1,6 @@
 """What answers the commands. All answers are JSON values, so that a service can answer as well as this process."""
 
+import os
 import sys
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager, redirect_stdout
@@ -157,6 +158,9 @@ class LocalBackend:
                 self._opened = create_platform_manager(code, state_path=str(self._state_path), patient=True)
         return self._opened
 
+    def _has_state(self) -> bool:
+        return self._state_path.exists() or bool(os.environ.get("KNEO_SERV_DATABASE_URL", "").strip())
+
     def _keeper(self, kind: str, name: str) -> "PlatformManager":
         self._refuse_nothing(kind, name)
         return self._manager
@@ -169,7 +173,7 @@ class LocalBackend:
 
     def _refuse_nothing(self, kind: str, name: str) -> None:
         # Looking for something must not leave a new database behind in a folder that has none.
-        if not self._state_path.exists():
+        if not self._has_state():
             raise NotFoundError(kind, name)
 
     @property
@@ -247,7 +251,7 @@ class LocalBackend:
 
     def list_runs(self, filters: RunFilter, *, limit: int, offset: int) -> tuple[list[Answer], int]:
         """Some of the runs that pass the filter, newest first, and how many pass."""
-        if not self._state_path.exists():
+        if not self._has_state():
             return [], 0
         from kneo_serv.platform.views import run_view
 
@@ -274,7 +278,7 @@ class LocalBackend:
 
     def list_tasks(self, *, limit: int) -> list[Answer]:
         """Open human tasks."""
-        return list(self._manager.list_human_tasks(limit=limit)) if self._state_path.exists() else []
+        return list(self._manager.list_human_tasks(limit=limit)) if self._has_state() else []
 
     def get_task(self, continuation_id: str) -> Answer:
         """What one human task asks."""
@@ -282,7 +286,7 @@ class LocalBackend:
 
     def list_audit(self, *, run_id: str | None, event_type: str | None, limit: int) -> tuple[list[Answer], int]:
         """Some of the audit's events, newest first, and how many there are."""
-        if not self._state_path.exists():
+        if not self._has_state():
             return [], 0
         from kneo_serv.platform.views import audit_view
 
@@ -292,7 +296,7 @@ class LocalBackend:
 
     def check_journals(self, *, limit: int | None) -> list[Answer]:
         """What is wrong with the journals of the newest runs."""
-        if not self._state_path.exists():
+        if not self._has_state():
             return []
         return [asdict(finding) for finding in self._manager.check_journals(limit=limit)]
 

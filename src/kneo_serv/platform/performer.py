@@ -5,7 +5,7 @@ from collections.abc import Coroutine
 from typing import Any, assert_never
 
 from kneo_serv.engine import CallFunction, CallTool, CheckGuardrail, Effect, Failure, RunAgentTurn
-from kneo_serv.errors import StepTimeoutError, ToolPolicyViolation
+from kneo_serv.errors import GuardrailViolation, StepTimeoutError, ToolPolicyViolation
 from kneo_serv.model.ids import StepKey
 from kneo_serv.model.plan import Plan, Step
 from kneo_serv.observe import redact_error
@@ -20,6 +20,7 @@ from kneo_serv.platform.output_size import check_size
 from kneo_serv.platform.speech import Speech
 from kneo_serv.platform.toolcalls import ToolCalls
 from kneo_serv.platform.turns import Turns
+from kneo_serv.platform.wrapping import Wrapping
 from kneo_serv.tools import CallContext, HandlerPool, ToolRegistry, call_scope
 from kneo_serv.tools.pool import is_async
 
@@ -28,14 +29,26 @@ class Performer:
     """Performs effects. An error of a function, model or tool is an outcome; only cancellation passes through."""
 
     def __init__(
-        self, *, tools: ToolRegistry, runtimes: Runtimes, pool: HandlerPool, options: PlatformOptions, speech: Speech
+        self,
+        *,
+        tools: ToolRegistry,
+        runtimes: Runtimes,
+        pool: HandlerPool,
+        options: PlatformOptions,
+        speech: Speech,
+        wrapping: Wrapping | None = None,
     ) -> None:
+        wrapping = wrapping or Wrapping()
         self._pool = pool
         self._options = options
         self._equipment = Equipment(tools=tools, runtimes=runtimes, pool=pool)
-        self._aides = Aides(pool=pool, load=self._equipment.function, runtime=self._equipment.runtime)
-        self._calls = ToolCalls(self._equipment)
-        self._turns = Turns(self._equipment, Memories(self._aides), self._calls, pool=pool, speech=speech)
+        self._aides = Aides(
+            pool=pool, load=self._equipment.function, runtime=self._equipment.runtime, wrapping=wrapping
+        )
+        self._calls = ToolCalls(self._equipment, wrapping)
+        self._turns = Turns(
+            self._equipment, Memories(self._aides), self._calls, pool=pool, speech=speech, wrapping=wrapping
+        )
 
     async def perform(self, plan: Plan, leg: Leg, effect: Effect) -> Outcome:
         """Does it, and says what came of it."""
@@ -97,7 +110,7 @@ class Performer:
             key,
             type(error).__name__,
             redact_error(str(error)) or type(error).__name__,
-            violation=isinstance(error, ToolPolicyViolation),
+            violation=isinstance(error, ToolPolicyViolation | GuardrailViolation),
             # A time-out of the function's own, of a request that it made, is a failure like any other.
             final=isinstance(error, StepTimeoutError) and not self._options.retry_on_timeout,
             uncertain=isinstance(error, StepTimeoutError),

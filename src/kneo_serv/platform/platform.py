@@ -7,7 +7,7 @@ from collections.abc import AsyncGenerator, Callable, Iterator, Sequence
 from dataclasses import replace
 from typing import Any
 
-from kneo_serv.dispatch import EmbeddedDispatcher
+from kneo_serv.dispatch import DispatcherFactory, EmbeddedDispatcher
 from kneo_serv.engine import posture
 from kneo_serv.errors import LockAcquisitionError, NotFoundError, QueueFullError, RunStateConflictError
 from kneo_serv.model import event as ev
@@ -40,6 +40,7 @@ from kneo_serv.platform.submission import Submission, created_of, record_of
 from kneo_serv.platform.timekeeper import Timekeeper
 from kneo_serv.platform.watch import Watch
 from kneo_serv.platform.workers import Workers
+from kneo_serv.platform.wrapping import Wrapping
 from kneo_serv.store.contract import Append, Claim, NewRun, Store, Timer, TimerKind
 from kneo_serv.tools import HandlerPool, ToolRegistry
 
@@ -64,6 +65,8 @@ class Platform:
         folder: TaskFolder | None = None,
         clock: Clock | None = None,
         ids: RandomIds | None = None,
+        wrapping: Wrapping | None = None,
+        dispatcher: DispatcherFactory[Claim] = EmbeddedDispatcher[Claim],
     ) -> None:
         self.store = store
         self.options = options or PlatformOptions()
@@ -74,7 +77,12 @@ class Platform:
         self._journal = Journal(store, clock=self._clock, ids=self._ids)
         self._speech = Speech(self._journal, batch_seconds=self.options.text_batch_seconds)
         self._performer = Performer(
-            tools=tools, runtimes=runtimes, pool=self._pool, options=self.options, speech=self._speech
+            tools=tools,
+            runtimes=runtimes,
+            pool=self._pool,
+            options=self.options,
+            speech=self._speech,
+            wrapping=wrapping,
         )
         self._watch = Watch(store, interval=self.options.watch_seconds)
         self._workers = Workers(
@@ -100,7 +108,7 @@ class Platform:
             lease_seconds=self.options.lease_seconds,
         )
         self._files = TaskFiles(store, folder) if folder is not None else None
-        self._dispatcher = EmbeddedDispatcher[Claim](
+        self._dispatcher = dispatcher(
             claim=self._workers.claim,
             execute=self._workers.drive,
             concurrency=self.options.worker_concurrency,

@@ -54,6 +54,12 @@ class Speech:
             return None
         return audience.voice(turn, self._batch_seconds)
 
+    def was_read(self, run_id: RunId, recorded: ev.Recorded) -> None:
+        """Somebody has read an event in the journal, perhaps before this process has told of it."""
+        audience = self._audiences.get(run_id)
+        if audience is not None:
+            audience.was_read(recorded)
+
     def listen(self, run_id: RunId, listener: SpeechListener) -> Callable[[], None]:
         """Tells `listener` what is said in the run from now on, and first the present turns so far; gives what ends it.
 
@@ -150,34 +156,45 @@ class _Audience:
         return True
 
     def voice(self, turn: RunAgentTurn, batch_seconds: float) -> "_Voice":
-        self._fail(turn.key)
-        voice = self._voices[turn.key] = _Voice(self.run_id, turn, self._tell, batch_seconds)
+        self._fail([voice for voice in (self._voices.get(turn.key),) if voice is not None])
+        voice = self._voices[turn.key] = _Voice(self.run_id, turn, self._tell, batch_seconds, since=self._seq)
         return voice
 
     def happened(self, events: Sequence[ev.Recorded]) -> None:
         """Ends the voices whose turn, step or leg these events end; what they have left to say comes before that."""
         for recorded in events:
-            match recorded.event:
-                case ev.ModelTurnCompleted(key):
-                    if (voice := self._voices.pop(key, None)) is not None:
-                        voice.finish()
-                case ev.StepCompleted(key) | ev.StepFailed(key):
-                    self._fail(key)
-                case (
-                    ev.LegStarted() | ev.RunCompleted() | ev.RunFailed() | ev.RunCancelled() | ev.RunTimedOut()
-                    | ev.RunExpired()
-                ):  # fmt: skip
-                    self._fail(None)
-                case _:
-                    pass
-            self._seq = recorded.seq
+            self._end(recorded.event, list(self._voices.values()))
+            self._seq = max(self._seq, recorded.seq)
 
-    def _fail(self, key: StepKey | None) -> None:
-        """What was being said in this step, or in steps within it (None: anywhere), came to nothing."""
-        for spoken in [
-            one for one in self._voices if key is None or one == key or one.startswith((f"{key}/", f"{key}@"))
-        ]:
-            self._voices.pop(spoken).fail()
+    def was_read(self, recorded: ev.Recorded) -> None:
+        """The same for one event that was read in the journal, be it old or new."""
+        if recorded.seq > self._seq:
+            # Of a voice that began before this audience knew of any event, nobody can say what is older than it.
+            self._end(recorded.event, [voice for voice in self._voices.values() if voice.since])
+            self._seq = recorded.seq if self._seq else 0
+
+    def _end(self, event: ev.Event, voices: Sequence["_Voice"]) -> None:
+        match event:
+            case ev.ModelTurnCompleted(key):
+                for voice in voices:
+                    if voice.key == key:
+                        del self._voices[key]
+                        voice.finish()
+            case ev.StepCompleted(key) | ev.StepFailed(key):
+                self._fail([one for one in voices if one.key == key or one.key.startswith((f"{key}/", f"{key}@"))])
+            case (
+                ev.LegStarted() | ev.RunCompleted() | ev.RunFailed() | ev.RunCancelled() | ev.RunTimedOut()
+                | ev.RunExpired()
+            ):  # fmt: skip
+                self._fail(voices)
+            case _:
+                pass
+
+    def _fail(self, voices: Sequence["_Voice"]) -> None:
+        """What they were saying came to nothing."""
+        for voice in voices:
+            del self._voices[voice.key]
+            voice.fail()
 
     def _tell(self, voice: "_Voice", text: str, void: bool) -> None:
         delta = voice.delta(text, self._seq, void=void)
@@ -198,8 +215,16 @@ class _Voice:
     """One turn of a model, as it speaks."""
 
     def __init__(
-        self, run_id: RunId, turn: RunAgentTurn, tell: Callable[["_Voice", str, bool], None], batch_seconds: float
+        self,
+        run_id: RunId,
+        turn: RunAgentTurn,
+        tell: Callable[["_Voice", str, bool], None],
+        batch_seconds: float,
+        *,
+        since: int,
     ) -> None:
+        self.since = since
+        """Number of the last event before it; 0 where that is not known."""
         self._run_id = run_id
         self._turn = turn
         self._tell = tell
@@ -224,6 +249,10 @@ class _Voice:
             self.said = ""
         if self._timer is None:
             self._timer = asyncio.get_running_loop().call_later(self._batch_seconds, self._flush)
+
+    @property
+    def key(self) -> StepKey:
+        return self._turn.key
 
     def delta(self, text: str, after: int, *, void: bool = False) -> TextDelta:
         turn = self._turn

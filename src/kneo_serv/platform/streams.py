@@ -62,6 +62,8 @@ class Streams:
                     with readable(run_id):
                         events = [public(row) for row in rows]
                     for recorded in events:
+                        if deltas:
+                            self._speech.was_read(run_id, recorded)
                         for delta in ear.take(recorded.seq):
                             yield delta
                         after = recorded.seq

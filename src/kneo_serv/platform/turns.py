@@ -19,6 +19,7 @@ from kneo_serv.platform.outcome import Spoken
 from kneo_serv.platform.output_size import check_size
 from kneo_serv.platform.speech import Speech
 from kneo_serv.platform.toolcalls import ToolCalls
+from kneo_serv.platform.wrapping import Wrapping
 from kneo_serv.tools import HandlerPool, OutputSchema
 
 _FENCED = re.compile(r"\s*```(?:json)?\s*\n(.*?)\n?\s*```\s*", re.DOTALL | re.IGNORECASE)
@@ -30,13 +31,21 @@ class Turns:
     """Asks the models of agents."""
 
     def __init__(
-        self, equipment: Equipment, memories: Memories, calls: ToolCalls, *, pool: HandlerPool, speech: Speech
+        self,
+        equipment: Equipment,
+        memories: Memories,
+        calls: ToolCalls,
+        *,
+        pool: HandlerPool,
+        speech: Speech,
+        wrapping: Wrapping,
     ) -> None:
         self._equipment = equipment
         self._memories = memories
         self._calls = calls
         self._pool = pool
         self._speech = speech
+        self._wrapping = wrapping
         self._schemas: OrderedDict[tuple[str, str], OutputSchema] = OrderedDict()
 
     async def perform(self, plan: Plan, leg: Leg, effect: RunAgentTurn) -> Spoken:
@@ -56,9 +65,17 @@ class Turns:
             output_schema=None if effect.planning else agent.output_schema,
             parallel_tool_calls=agent.strategy.parallel_tool_calls,
             on_text=self._speech.voice(plan, leg.run_id, effect),
+            max_requests=agent.strategy.max_iterations,
             call_tool=self._calls.inner_caller(plan, leg, effect),
         )
-        turn = await _in_time(runtime.turn(request), effect.step)
+        about = {
+            "run_id": leg.run_id,
+            "step_id": effect.step.id,
+            "step_key": effect.key,
+            "attempt": effect.attempt,
+            "turn": effect.turn,
+        }
+        turn = await _in_time(self._wrapping.turn(agent, request, runtime.turn, about), effect.step)
         check_size(plan, turn.text)
         turn = replace(turn, usage=turn.usage + told.usage)
         spoken = Spoken(effect.key, effect.step.id, effect.attempt, effect.turn, turn, told.metadata or {})

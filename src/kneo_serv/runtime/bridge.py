@@ -11,7 +11,7 @@ from kneo_serv.runtime.dummy import DummyRuntime
 from kneo_serv.runtime.endpoint import Endpoint
 from kneo_serv.runtime.model_runtime import ModelRuntime
 from kneo_serv.runtime.protocol import Runtime
-from kneo_serv.runtime.providers import DUMMY, PROVIDERS, provider_named, unknown_provider
+from kneo_serv.runtime.providers import DUMMY, provider_named, unknown_provider
 from kneo_serv.runtime.retry import RetryPolicy
 
 DEFAULT_POLICY = RetryPolicy(max_retries=2, backoff_seconds=0.5, timeout_seconds=120.0)
@@ -41,7 +41,7 @@ def create_bridge_runtime(
     """
     known = secrets or Secrets(os.environ if environ is None else environ)
     provider = _provider(model, preferences)
-    if (reason := _refusal(provider, model, known)) is not None:
+    if (reason := refusal(provider, model, known)) is not None:
         raise ProviderError(reason, provider=provider)
     if provider == DUMMY or model is None:
         return DummyRuntime(model_name=model.name if model else None)
@@ -60,33 +60,7 @@ def bridge_problem(
     return _problem(_provider(model, preferences), model, secrets or Secrets(environ))
 
 
-def native_problem(
-    *,
-    model: ModelPlan | None,
-    preferences: RuntimePreferences,
-    environ: Mapping[str, str],
-    secrets: Secrets | None = None,
-) -> str | None:
-    """Why native mode cannot serve this model; None when it can."""
-    provider = preferences.native_provider or _provider(model, RuntimePreferences())
-    if provider_named(provider) is None:
-        return (
-            f"runtime mode 'native' has no provider {provider!r} (available: {', '.join(PROVIDERS)}). "
-            "Set runtime_preferences.preferred_mode: bridge."
-        )
-    return _problem(provider, model, secrets or Secrets(environ))
-
-
-def _problem(provider: str, model: ModelPlan | None, secrets: Secrets) -> str | None:
-    if (reason := _refusal(provider, model, secrets)) is not None:
-        return reason
-    entry = provider_named(provider)
-    if entry is None or model is None:
-        return None
-    return Endpoint(replace(model, provider=provider), entry, secrets).shortage()
-
-
-def _refusal(provider: str, model: ModelPlan | None, secrets: Secrets) -> str | None:
+def refusal(provider: str, model: ModelPlan | None, secrets: Secrets) -> str | None:
     """Why this model can never be asked like this, whatever is set or installed."""
     if provider == DUMMY:
         return None
@@ -96,6 +70,15 @@ def _refusal(provider: str, model: ModelPlan | None, secrets: Secrets) -> str | 
     if model is None:
         return f"provider {provider!r} needs a model: set agent.model.name."
     return Endpoint(replace(model, provider=provider), entry, secrets).problem()
+
+
+def _problem(provider: str, model: ModelPlan | None, secrets: Secrets) -> str | None:
+    if (reason := refusal(provider, model, secrets)) is not None:
+        return reason
+    entry = provider_named(provider)
+    if entry is None or model is None:
+        return None
+    return Endpoint(replace(model, provider=provider), entry, secrets).shortage()
 
 
 def _provider(model: ModelPlan | None, preferences: RuntimePreferences) -> str:

@@ -52,16 +52,17 @@ async def ask(opened: OpenedModel, request: TurnRequest, telling: Telling | None
                 async for event in stream:
                     telling.tell(text_of(event))
             response = stream.get()
-        if not response.parts:
-            _check_empty(response)
+        check_empty(response)
     turn = replace(as_turn(response), usage=opened.usage(response))
     if telling is not None:
         telling.finish(turn.text)
     return turn
 
 
-def _check_empty(response: ModelResponse) -> None:
+def check_empty(response: ModelResponse) -> None:
     """An answer without anything in it is fine, unless the provider says that it could not or would not give one."""
+    if response.parts:
+        return
     details = response.provider_details or {}
     if response.finish_reason == "content_filter" and not details.get("refusal"):
         raise ContentFilterError("")

@@ -47,6 +47,20 @@ def load_callable(path: str) -> Callable[..., Any]:
     Raises:
         InvalidRequestError: not such a path, unsafe, not found, or not callable; names the path and near names.
     """
+    found = load_object(path)
+    if not callable(found):
+        raise InvalidRequestError(f"Cannot load {path!r}: it is a {type(found).__name__}, not a function.")
+    return cast("Callable[..., Any]", found)
+
+
+def load_object(path: str) -> Any:
+    """Whatever lies at `package.module.name`: a function, or an object such as a foreign agent.
+
+    The rules are those of `load_callable`, but that it need not be callable.
+
+    Raises:
+        InvalidRequestError: not such a path, unsafe, or not found; names the path and near names.
+    """
     module_path, dot, name = path.rpartition(".")
     if unsafe_import(path):
         raise InvalidRequestError(_unsafe(path))
@@ -60,11 +74,9 @@ def load_callable(path: str) -> Callable[..., Any]:
         raise InvalidRequestError(
             f"Cannot load {path!r}: module {module_path!r} has no {name!r}.{_near(name, _callables(module))}"
         ) from None
-    if not callable(found):
-        raise InvalidRequestError(f"Cannot load {path!r}: it is a {type(found).__name__}, not a function.")
     if _is_unsafe_itself(found):
         raise InvalidRequestError(_unsafe(path))
-    return cast("Callable[..., Any]", found)
+    return found
 
 
 def _unsafe(path: str) -> str:

@@ -91,7 +91,7 @@ class Toolbox:
                 raise ToolError(
                     f"Tool {name!r} is backed by agent {tool.agent!r}, which can be called in mode bridge only."
                 )
-            raise ToolError(f"Tool {name!r} belongs to MCP server {tool.mcp_server!r}, which cannot be called here.")
+            raise ToolError(f"Tool {name!r} is backed by MCP server {tool.mcp_server!r}, which cannot be called here.")
         if name not in self._loaded:
             self._loaded[name] = await self._pool.run(
                 load_callable, tool.implementation, timeout=timeout, name=f"Importing {tool.implementation!r}"

@@ -3,10 +3,12 @@
 import asyncio
 import contextlib
 import threading
-from collections.abc import Callable, Coroutine, Sequence
+from collections.abc import Callable, Coroutine, Mapping, Sequence
 from typing import Any
 
+from kneo_serv.dispatch import DispatcherFactory, EmbeddedDispatcher
 from kneo_serv.errors import InvalidRequestError, PlatformClosedError
+from kneo_serv.middleware import RunMiddleware, ToolMiddleware
 from kneo_serv.model import event as ev
 from kneo_serv.model.ids import RunId
 from kneo_serv.model.run import RunResult
@@ -16,9 +18,10 @@ from kneo_serv.platform.options import PlatformOptions
 from kneo_serv.platform.platform import Platform
 from kneo_serv.platform.projection import TaskFolder
 from kneo_serv.platform.speech import TextDelta
+from kneo_serv.platform.wrapping import AnyMiddleware, Wrapping
 from kneo_serv.runtime import RuntimeRegistry
 from kneo_serv.spec import SpecCompiler
-from kneo_serv.store.contract import Store
+from kneo_serv.store.contract import Claim, Store
 from kneo_serv.tools import ToolRegistry
 
 type OnEvent = Callable[[ev.Recorded], None]
@@ -38,11 +41,34 @@ class Calling:
         run_state_store: Store,
         continuation_store: TaskFolder | None = None,
         options: PlatformOptions | None = None,
+        run_middlewares: Sequence[RunMiddleware] = (),
+        tool_middlewares: Sequence[ToolMiddleware] = (),
+        middlewares: Mapping[str, AnyMiddleware] | None = None,
+        dispatcher: DispatcherFactory[Claim] = EmbeddedDispatcher[Claim],
     ) -> None:
+        """Prepare the calls; nothing is opened yet.
+
+        Args:
+            compiler: Compiles the specs; its registries are those of the platform.
+            run_state_store: Keeps the runs.
+            continuation_store: Shows open human tasks as files, where that is wanted.
+            options: Numbers and switches.
+            run_middlewares: Around each model turn of every agent, the first outermost.
+            tool_middlewares: Around each tool call of every agent, the first outermost.
+            middlewares: By name, for the agents that list the name under `middleware`; further inside.
+            dispatcher: Makes what hands out the runs to the workers of this process.
+
+        Raises:
+            InvalidRequestError: something is no middleware, or not async.
+        """
         self.compiler = compiler
         self.run_state_store = run_state_store
         self.continuation_store = continuation_store
         self.options = options or PlatformOptions()
+        self._wrapping = Wrapping(run=run_middlewares, tool=tool_middlewares, named=middlewares)
+        self._dispatcher = dispatcher
+        if compiler.middleware_names is None:
+            compiler.middleware_names = self._wrapping.names
         self._starting = threading.Lock()
         self._closed = False
         self._loop: LoopThread | None = None
@@ -87,6 +113,8 @@ class Calling:
             runtimes=_runtimes(self.compiler),
             options=self.options,
             folder=self.continuation_store,
+            wrapping=self._wrapping,
+            dispatcher=self._dispatcher,
         )
         await platform.open()
         return platform
