@@ -135,6 +135,36 @@ class Folder:
 
 
 @dataclass(frozen=True, slots=True)
+class ImportPath:
+    """Where a function is: `package.module:function`, or with a dot."""
+
+    @property
+    def allowed(self) -> str:
+        """In words."""
+        return "an import path such as my_package.my_module:my_function"
+
+    def read(self, text: str) -> str:
+        """The path."""
+        if not re.fullmatch(r"\w+(\.\w+)*[.:]\w+", text):
+            raise ValueError(text)
+        return text
+
+
+@dataclass(frozen=True, slots=True)
+class ImportPaths:
+    """Several import paths, with commas between them."""
+
+    @property
+    def allowed(self) -> str:
+        """In words."""
+        return "import paths such as my_package.my_module:my_function, with commas between them"
+
+    def read(self, text: str) -> tuple[str, ...]:
+        """The paths, in order."""
+        return tuple(ImportPath().read(part.strip()) for part in text.split(","))
+
+
+@dataclass(frozen=True, slots=True)
 class DatabaseAddress:
     """An address whose scheme names the plugin that keeps the state. It may hold a password, so no text quotes it."""
 
@@ -296,6 +326,18 @@ class Settings:
         False,
         Switch(),
         "Whether only signed bundles may run; KNEO_SERV_SPEC_SIGNING_KEY holds the key.",
+    )
+    tools: tuple[str, ...] = _setting(
+        "KNEO_SERV_TOOLS",
+        (),
+        ImportPaths(),
+        "Functions that are called with the ToolRegistry to register tools of your own; the option --tools wins.",
+    )
+    factory: str | None = _setting(
+        "KNEO_SERV_FACTORY",
+        None,
+        ImportPath(),
+        "Function that builds the PlatformManager instead of the platform itself; the option --factory wins.",
     )
     trace_max_events: int = _setting(
         "KNEO_SERV_TRACE_MAX_EVENTS", 10_000, WholeNumber(0, 10**9), "Events that a trace shows at most; 0 means all."

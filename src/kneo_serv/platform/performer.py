@@ -18,6 +18,7 @@ from kneo_serv.platform.memory import Memories
 from kneo_serv.platform.options import PlatformOptions
 from kneo_serv.platform.outcome import Checked, Lost, Outcome, Returned
 from kneo_serv.platform.output_size import check_size
+from kneo_serv.platform.speech import Speech
 from kneo_serv.platform.toolcalls import ToolCalls
 from kneo_serv.platform.turns import Turns
 from kneo_serv.platform.wrapping import Wrapping
@@ -35,6 +36,7 @@ class Performer:
         runtimes: Runtimes,
         pool: HandlerPool,
         options: PlatformOptions,
+        speech: Speech,
         wrapping: Wrapping | None = None,
     ) -> None:
         wrapping = wrapping or Wrapping()
@@ -45,7 +47,9 @@ class Performer:
             pool=pool, load=self._equipment.function, runtime=self._equipment.runtime, wrapping=wrapping
         )
         self._calls = ToolCalls(self._equipment, wrapping)
-        self._turns = Turns(self._equipment, Memories(self._aides), self._calls, pool=pool, wrapping=wrapping)
+        self._turns = Turns(
+            self._equipment, Memories(self._aides), self._calls, pool=pool, speech=speech, wrapping=wrapping
+        )
 
     async def perform(self, plan: Plan, leg: Leg, effect: Effect) -> Outcome:
         """Does it, and says what came of it."""

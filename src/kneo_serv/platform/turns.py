@@ -18,6 +18,7 @@ from kneo_serv.platform.leg import Leg
 from kneo_serv.platform.memory import Asking, Conversation, Memories
 from kneo_serv.platform.outcome import Spoken
 from kneo_serv.platform.output_size import check_size
+from kneo_serv.platform.speech import Speech
 from kneo_serv.platform.toolcalls import ToolCalls
 from kneo_serv.platform.wrapping import Wrapping
 from kneo_serv.tools import HandlerPool, OutputSchema
@@ -31,12 +32,20 @@ class Turns:
     """Asks the models of agents."""
 
     def __init__(
-        self, equipment: Equipment, memories: Memories, calls: ToolCalls, *, pool: HandlerPool, wrapping: Wrapping
+        self,
+        equipment: Equipment,
+        memories: Memories,
+        calls: ToolCalls,
+        *,
+        pool: HandlerPool,
+        speech: Speech,
+        wrapping: Wrapping,
     ) -> None:
         self._equipment = equipment
         self._memories = memories
         self._calls = calls
         self._pool = pool
+        self._speech = speech
         self._wrapping = wrapping
         self._schemas: OrderedDict[tuple[str, str], OutputSchema] = OrderedDict()
 
@@ -56,6 +65,7 @@ class Turns:
             f"{leg.run_id}:{effect.key}:{effect.attempt}:{effect.turn}",
             output_schema=None if effect.planning else agent.output_schema,
             parallel_tool_calls=agent.strategy.parallel_tool_calls,
+            on_text=self._speech.voice(plan, leg.run_id, effect),
             max_requests=agent.strategy.max_iterations,
             headers=current_trace(),
             call_tool=self._calls.inner_caller(plan, leg, effect),

@@ -12,6 +12,8 @@ if TYPE_CHECKING:
     from kneo_serv.dispatch import DispatcherFactory
     from kneo_serv.platform import PlatformManager
     from kneo_serv.runtime import RuntimeRegistry
+    from kneo_serv.service.custom_code import CustomCode
+    from kneo_serv.spec import SpecCompiler
     from kneo_serv.store.continuations import ContinuationFolder
     from kneo_serv.store.contract import Claim, Store
     from kneo_serv.tools import ToolRegistry
@@ -95,6 +97,70 @@ def create_persistence_stores(
         return _store(settings.database_url, enabled=settings.plugins), None
     path = Path(state_path)
     return SQLiteStore(path, synchronous=settings.sqlite_synchronous), ContinuationFolder(path.parent / "continuations")
+
+
+def create_platform_manager(
+    code: "CustomCode", *, state_path: str | Path = DEFAULT_STATE_PATH, patient: bool = False
+) -> "PlatformManager":
+    """A manager with the user's own code in it: the one that their factory builds, or else ours, with their tools.
+
+    Its worker is not started here; a factory may have done so.
+
+    Args:
+        code: What the command line, the environment and the project name (`custom_code`).
+        state_path: Where runs are kept; a factory decides that itself.
+        patient: Whether calls wait until a run rests, as long as it takes.
+
+    Raises:
+        CustomCodeError: the code is not there, or it failed.
+        SettingsError: a variable has a value that cannot be used.
+    """
+    manager = code.build_manager()
+    if manager is None:
+        manager = _manager(state_path, include_example_tools=True, patient=patient)
+    elif patient:
+        manager.options = replace(manager.options, patience_seconds=None)
+    try:
+        _register(code, manager.compiler)
+    except BaseException:
+        manager.shutdown(timeout=0)
+        raise
+    return manager
+
+
+def create_compiler(code: "CustomCode") -> "SpecCompiler":
+    """The compiler of such a manager, for those who only look at specs. Raises as `create_platform_manager`."""
+    from kneo_serv.spec import SpecCompiler
+
+    manager = code.build_manager()
+    if manager is None:
+        compiler = SpecCompiler(
+            runtime_registry=create_runtime_registry(),
+            tool_registry=create_tool_registry(),
+            middleware_names=middleware_names(),
+        )
+    else:
+        compiler = manager.compiler
+        # Nothing is to be executed; a factory may have started its worker all the same.
+        manager.shutdown(timeout=0)
+    _register(code, compiler)
+    return compiler
+
+
+def _register(code: "CustomCode", compiler: "SpecCompiler") -> None:
+    from kneo_serv.service.custom_code import CustomCodeError
+    from kneo_serv.tools import ToolRegistry
+
+    if not code.tools:
+        return
+    registry = compiler.tool_registry
+    if not isinstance(registry, ToolRegistry):
+        raise CustomCodeError(
+            code.tools[0],
+            "the compiler of the factory's platform has no ToolRegistry that tools could be registered in. Make it "
+            "with SpecCompiler(tool_registry=create_tool_registry(), ...).",
+        )
+    code.register_tools(registry)
 
 
 def create_local_platform_manager(

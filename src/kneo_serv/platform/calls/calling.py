@@ -1,6 +1,7 @@
 """How a blocking call reaches the platform."""
 
 import asyncio
+import contextlib
 import threading
 from collections.abc import Callable, Coroutine, Mapping, Sequence
 from typing import Any
@@ -16,6 +17,7 @@ from kneo_serv.platform.loop import LoopThread
 from kneo_serv.platform.options import PlatformOptions
 from kneo_serv.platform.platform import Platform
 from kneo_serv.platform.projection import TaskFolder
+from kneo_serv.platform.speech import TextDelta
 from kneo_serv.platform.wrapping import AnyMiddleware, Wrapping
 from kneo_serv.runtime import RuntimeRegistry
 from kneo_serv.spec import SpecCompiler
@@ -24,6 +26,9 @@ from kneo_serv.tools import ToolRegistry
 
 type OnEvent = Callable[[ev.Recorded], None]
 """Is told the public form of each event as it becomes durable, on a thread of the platform."""
+
+type OnText = Callable[[TextDelta], None]
+"""Is told what models say while they say it, without secrets, on a thread of the platform."""
 
 
 class Calling:
@@ -114,17 +119,21 @@ class Calling:
         await platform.open()
         return platform
 
-    async def _rest(self, platform: Platform, run_id: RunId, on_event: OnEvent | None) -> RunResult:
+    async def _rest(
+        self, platform: Platform, run_id: RunId, on_event: OnEvent | None, on_text: OnText | None
+    ) -> RunResult:
         def tell(events: Sequence[ev.Recorded]) -> None:
             for event in events:
                 if on_event is not None:
                     on_event(event)
 
-        stop = platform.listen(run_id, tell) if on_event is not None else lambda: None
-        try:
+        with contextlib.ExitStack() as listening:
+            # In this order, so that the last piece of a turn is told before its end.
+            if on_text is not None:
+                listening.callback(platform.hear(run_id, on_text))
+            if on_event is not None:
+                listening.callback(platform.listen(run_id, tell))
             await platform.run_to_rest(run_id, patience=self.options.patience_seconds)
-        finally:
-            stop()
         return await platform.result(run_id)
 
 

@@ -9,7 +9,7 @@ from kneo_serv.errors import EnvironmentPolicyError, InvalidRequestError
 from kneo_serv.model.ids import RunId
 from kneo_serv.model.page import Page, RunFilter
 from kneo_serv.model.run import PAUSED, RunRecord, RunResult, RunStatus
-from kneo_serv.platform.calls.calling import OnEvent
+from kneo_serv.platform.calls.calling import OnEvent, OnText
 from kneo_serv.platform.calls.specs import SpecCalls
 from kneo_serv.platform.platform import Platform, Submission
 from kneo_serv.platform.sealing import unsealed
@@ -40,11 +40,13 @@ class RunCalls(SpecCalls):
         actor: str | None = None,
         trace: Mapping[str, str] | None = None,
         on_event: OnEvent | None = None,
+        on_text: OnText | None = None,
     ) -> RunResult:
         """Runs a spec until it ends, rests on people, or the caller's patience is over.
 
         `timeout_seconds` is the deadline of the run; patience is an option of the platform. A failed step is a result,
-        not an error. `trace` is the W3C trace context of the caller (`traceparent`, `tracestate`).
+        not an error. `trace` is the W3C trace context of the caller (`traceparent`, `tracestate`). `on_event` and
+        `on_text` are told what happens meanwhile (see docs/streaming.md).
 
         Raises:
             SpecCompilationError: the spec has faults; nothing is stored.
@@ -59,7 +61,7 @@ class RunCalls(SpecCalls):
 
         async def run(platform: Platform) -> RunResult:
             record = await platform.start(submission, hold=True)
-            return await self._rest(platform, record.id, on_event)
+            return await self._rest(platform, record.id, on_event, on_text)
 
         return self._do(run)
 
@@ -88,9 +90,16 @@ class RunCalls(SpecCalls):
         )  # fmt: skip
         return self._do(lambda platform: platform.start(submission))
 
-    def execute_run(self, run_id: str, *, owner: str | None = None, on_event: OnEvent | None = None) -> RunResult:
+    def execute_run(
+        self,
+        run_id: str,
+        *,
+        owner: str | None = None,
+        on_event: OnEvent | None = None,
+        on_text: OnText | None = None,
+    ) -> RunResult:
         """Executes a run until it rests or ends; of one that rests already, what is stored. `owner` is not needed."""
-        return self._do(lambda platform: self._rest(platform, RunId(run_id), on_event))
+        return self._do(lambda platform: self._rest(platform, RunId(run_id), on_event, on_text))
 
     def dispatch_run(self, run_id: str) -> None:
         """Hands a run to the workers. Raises NotFoundError for an unknown one."""
@@ -134,7 +143,14 @@ class RunCalls(SpecCalls):
         """Ends a run early; one that has ended already is returned as it is. Raises NotFoundError."""
         return self._do(lambda platform: platform.cancel(RunId(run_id), actor=actor))
 
-    def continue_run(self, run_id: str, *, actor: str | None = None, on_event: OnEvent | None = None) -> RunResult:
+    def continue_run(
+        self,
+        run_id: str,
+        *,
+        actor: str | None = None,
+        on_event: OnEvent | None = None,
+        on_text: OnText | None = None,
+    ) -> RunResult:
         """Takes up a failed or orphaned run after its last finished step, until it rests or ends.
 
         Raises:
@@ -144,7 +160,7 @@ class RunCalls(SpecCalls):
 
         async def go_on(platform: Platform) -> RunResult:
             await platform.continue_run(RunId(run_id), actor=actor)
-            return await self._rest(platform, RunId(run_id), on_event)
+            return await self._rest(platform, RunId(run_id), on_event, on_text)
 
         return self._do(go_on)
 
