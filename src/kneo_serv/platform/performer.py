@@ -20,6 +20,7 @@ from kneo_serv.platform.outcome import Checked, Lost, Outcome, Returned, Spoken,
 from kneo_serv.platform.sessions import History
 from kneo_serv.runtime import Runtime
 from kneo_serv.tools import CallContext, HandlerPool, Toolbox, ToolRegistry, call_scope, load_callable
+from kneo_serv.tools.mcp import McpServers, McpTools
 from kneo_serv.tools.pool import is_async
 
 
@@ -44,6 +45,7 @@ class Performer:
         self._toolboxes: dict[str, Toolbox] = {}
         self._aides = Aides(pool=pool, load=self._load, runtime=self._runtime)
         self._memories = Memories(self._aides)
+        self._mcp = McpServers(options.mcp, pool=pool)
 
     async def perform(
         self, plan: Plan, run_id: RunId, fence: int, effect: Effect, *, history: History | None = None
@@ -62,7 +64,8 @@ class Performer:
                 assert_never(effect)
 
     async def close(self) -> None:
-        """Lets go of connections to providers."""
+        """Lets go of connections to providers and MCP servers."""
+        await self._mcp.close()
         for runtime in self._made.values():
             await runtime.aclose()
         self._made.clear()
@@ -119,7 +122,7 @@ class Performer:
             request = TurnRequest(
                 agent.name,
                 told.messages,
-                (*self._toolbox(plan).definitions(agent.tools), *effect.transfers),
+                (*await self._toolbox(plan).described(agent.tools), *effect.transfers),
                 f"{run_id}:{effect.key}:{effect.attempt}:{effect.turn}",
             )
             turn = await _in_time(runtime.turn(request), effect.step)
@@ -188,7 +191,8 @@ class Performer:
     def _toolbox(self, plan: Plan) -> Toolbox:
         toolbox = self._toolboxes.get(plan.hash)
         if toolbox is None:
-            toolbox = self._toolboxes[plan.hash] = Toolbox(plan.tools, self._tools, pool=self._pool)
+            mcp = McpTools(self._mcp, plan.mcp_servers, pool=self._pool)
+            toolbox = self._toolboxes[plan.hash] = Toolbox(plan.tools, self._tools, pool=self._pool, mcp=mcp)
         return toolbox
 
 

@@ -1,0 +1,121 @@
+"""A server of the official SDK: `server.py stdio|http|json|sse`. Over HTTP it prints its port."""
+
+import asyncio
+import os
+import signal
+import socket
+import sys
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+from mcp.server import MCPServer
+from mcp.server.mcpserver import Context
+from mcp.types import ImageContent, TextContent
+
+server = MCPServer("probe")
+_together = 0
+_most = 0
+
+
+def leave(marker: str) -> None:
+    Path(marker).touch()
+
+
+@server.tool(description="Says it back.")
+def echo(text: str) -> str:
+    return text
+
+
+@server.tool()
+def pid() -> str:
+    return str(os.getpid())
+
+
+@server.tool()
+def fail(reason: str) -> str:
+    raise ValueError(reason)
+
+
+@server.tool()
+def big(size: int) -> str:
+    return "x" * size
+
+
+@server.tool()
+def environment() -> dict[str, str]:
+    return dict(os.environ)
+
+
+@server.tool()
+def meta(context: Context[Any, Any]) -> str:
+    return str(dict(context.request_context.meta or {}))
+
+
+@server.tool(structured_output=False)
+def picture() -> list[TextContent | ImageContent]:
+    return [TextContent(type="text", text="A dot:"), ImageContent(type="image", data="AAAA", mime_type="image/png")]
+
+
+@server.tool()
+def headers(context: Context[Any, Any]) -> str:
+    given: Mapping[str, str] = context.headers or {}
+    return given.get("x-canary", "none")
+
+
+@server.tool()
+async def together(others: int) -> str:
+    """Comes to its end when so many calls are in here at once."""
+    global _together, _most
+    _together += 1
+    _most = max(_most, _together)
+    while _most < others:  # noqa: ASYNC110 - the others are calls of this very function
+        await asyncio.sleep(0.005)
+    return "met"
+
+
+@server.tool()
+async def slow(marker: str) -> str:
+    """Never ends. Says in a file that it began, and in another that it was cancelled."""
+    leave(marker)
+    try:
+        await asyncio.sleep(3600)
+    except BaseException:
+        leave(f"{marker}.cancelled")
+        raise
+    return "never"
+
+
+@server.tool()
+def die() -> str:
+    os.kill(os.getpid(), signal.SIGKILL)
+    return "never"
+
+
+@server.tool()
+def child() -> str:
+    """Starts a process that outlives it, unless somebody ends its group."""
+    import subprocess
+
+    started = subprocess.Popen([sys.executable, "-c", "import time; time.sleep(3600)"], stdin=subprocess.DEVNULL)
+    return str(started.pid)
+
+
+def serve(mode: str) -> None:
+    import uvicorn
+
+    listener = socket.socket()
+    listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+    listener.bind(("127.0.0.1", int(os.environ.get("PROBE_PORT", "0"))))
+    listener.listen()
+    app = server.sse_app() if mode == "sse" else server.streamable_http_app(json_response=mode == "json")
+    print(listener.getsockname()[1], flush=True)
+    uvicorn.Server(uvicorn.Config(app, log_level="warning")).run(sockets=[listener])
+
+
+if __name__ == "__main__":
+    if sys.argv[1] == "stdio":
+        print(os.environ.get("PROBE_GREETING", ""), file=sys.stderr, flush=True)
+        server.run("stdio")
+    else:
+        serve(sys.argv[1])
