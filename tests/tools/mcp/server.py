@@ -4,6 +4,7 @@ import asyncio
 import os
 import signal
 import socket
+import ssl
 import sys
 from collections.abc import Mapping
 from pathlib import Path
@@ -11,6 +12,7 @@ from typing import Any
 
 from mcp.server import MCPServer
 from mcp.server.mcpserver import Context
+from mcp.server.mcpserver.exceptions import ToolError
 from mcp.types import ImageContent, TextContent
 
 server = MCPServer("probe")
@@ -34,7 +36,7 @@ def pid() -> str:
 
 @server.tool()
 def fail(reason: str) -> str:
-    raise ValueError(reason)
+    raise ToolError(reason)
 
 
 @server.tool()
@@ -45,6 +47,11 @@ def big(size: int) -> str:
 @server.tool()
 def environment() -> dict[str, str]:
     return dict(os.environ)
+
+
+@server.tool()
+def folder() -> str:
+    return str(Path.cwd())
 
 
 @server.tool()
@@ -92,6 +99,19 @@ def die() -> str:
     return "never"
 
 
+def attempt() -> int:
+    """Notes an attempt in a file, and says how many there were before."""
+    notes = Path(os.environ["PROBE_ATTEMPTS"])
+    before = len(notes.read_text()) if notes.exists() else 0
+    notes.write_text("x" * (before + 1))
+    return before
+
+
+@server.tool()
+def die_once() -> str:
+    return die() if not attempt() else "survived"
+
+
 @server.tool()
 def child() -> str:
     """Starts a process that outlives it, unless somebody ends its group."""
@@ -109,13 +129,24 @@ def serve(mode: str) -> None:
     listener.bind(("127.0.0.1", int(os.environ.get("PROBE_PORT", "0"))))
     listener.listen()
     app = server.sse_app() if mode == "sse" else server.streamable_http_app(json_response=mode == "json")
+    config = uvicorn.Config(app, log_level="warning")
+    if folder := os.environ.get("PROBE_TLS"):
+        config.ssl_certfile, config.ssl_keyfile = f"{folder}/server.pem", f"{folder}/server.key"
+        config.ssl_ca_certs, config.ssl_cert_reqs = f"{folder}/ca.pem", ssl.CERT_REQUIRED
     print(listener.getsockname()[1], flush=True)
-    uvicorn.Server(uvicorn.Config(app, log_level="warning")).run(sockets=[listener])
+    uvicorn.Server(config).run(sockets=[listener])
 
 
 if __name__ == "__main__":
-    if sys.argv[1] == "stdio":
-        print(os.environ.get("PROBE_GREETING", ""), file=sys.stderr, flush=True)
-        server.run("stdio")
-    else:
-        serve(sys.argv[1])
+    match sys.argv[1]:
+        case "stdio":
+            server.run("stdio")
+        case "never":
+            attempt()
+            sys.exit(3)
+        case "stubborn":
+            signal.signal(signal.SIGTERM, signal.SIG_IGN)
+            server.run("stdio")
+            signal.pause()
+        case mode:
+            serve(mode)

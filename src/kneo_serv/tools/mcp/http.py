@@ -4,7 +4,7 @@ import asyncio
 import json
 import ssl
 import tempfile
-from collections.abc import AsyncIterator, Mapping
+from collections.abc import AsyncIterator, Callable, Mapping
 from contextlib import asynccontextmanager
 from contextvars import ContextVar
 from dataclasses import dataclass
@@ -46,9 +46,17 @@ exchange: ContextVar[Exchange | None] = ContextVar("kneo_serv_mcp_exchange", def
 
 @asynccontextmanager
 async def http_streams(
-    config: ServerConfig, *, environ: Mapping[str, str], connect_seconds: float, limit: int
+    config: ServerConfig,
+    *,
+    environ: Mapping[str, str],
+    connect_seconds: float,
+    limit: int,
+    refused: Callable[[str], None],
 ) -> AsyncIterator[Any]:
     """The two streams to a server over HTTP. Time limits of calls are the caller's affair.
+
+    `refused` is called with a reason when the server takes no messages over the older transport, where no answer would
+    tell of it.
 
     Raises:
         ConnectionLostError: certificates or keys cannot be used; names the field.
@@ -57,7 +65,7 @@ async def http_streams(
     silence = config.sse_read_timeout
     if config.transport is Transport.HTTP:
         async with (
-            _client(config, context, httpx2.Timeout(connect_seconds, read=silence), limit) as client,
+            _client(config, context, httpx2.Timeout(connect_seconds, read=silence), limit, refused) as client,
             streamable_http_client(
                 config.url or "", http_client=client, max_sse_event_size=limit + _EVENT_HEAD
             ) as streams,
@@ -70,7 +78,7 @@ async def http_streams(
     def factory(
         headers: dict[str, str] | None = None, timeout: httpx2.Timeout | None = timeout, auth: httpx2.Auth | None = None
     ) -> httpx2.AsyncClient:
-        return _client(config, context, timeout, limit)
+        return _client(config, context, timeout, limit, refused)
 
     async with sse_client(
         config.sse_url or "",
@@ -135,10 +143,17 @@ def _no_password() -> str:
 
 
 def _client(
-    config: ServerConfig, context: ssl.SSLContext, timeout: httpx2.Timeout | None, limit: int
+    config: ServerConfig,
+    context: ssl.SSLContext,
+    timeout: httpx2.Timeout | None,
+    limit: int,
+    refused: Callable[[str], None],
 ) -> httpx2.AsyncClient:
+    def is_message(request: httpx2.Request) -> bool:
+        return request.method == "POST" and config.transport is Transport.SSE
+
     async def address(request: httpx2.Request) -> None:
-        if request.method == "POST" and config.transport is Transport.SSE and config.message_url is not None:
+        if is_message(request) and config.message_url is not None:
             given = httpx2.URL(config.message_url)
             # Which session is meant stands in the query that the server has told.
             request.url = given if given.query else given.copy_with(query=request.url.query or None)
@@ -146,6 +161,8 @@ def _client(
 
     async def answer(response: httpx2.Response) -> None:
         _note(response)
+        if is_message(response.request) and not response.is_success:
+            refused(f"it answered a message with {_status(response)}")
         if response.headers.get("content-encoding", "identity") != "identity":
             raise httpx2.DecodingError("it compresses its answers although it was asked not to")
         kind = response.headers.get("content-type", "").partition(";")[0].strip().lower()
@@ -168,7 +185,11 @@ def _note(response: httpx2.Response) -> None:
         return
     if response.status_code == HTTPStatus.NOT_FOUND and _SESSION_HEADER in response.request.headers:
         asked.forgotten = True
-    asked.refusal = f"HTTP {response.status_code} {response.reason_phrase}".strip()
+    asked.refusal = _status(response)
+
+
+def _status(response: httpx2.Response) -> str:
+    return f"HTTP {response.status_code} {response.reason_phrase}".strip()
 
 
 def _request_id(request: httpx2.Request) -> bytes | None:

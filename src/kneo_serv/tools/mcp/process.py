@@ -93,12 +93,13 @@ class ServerProcess:
             if not await self._ends_within(_GRACE_SECONDS):
                 _signal_group(self._process.pid, signal.SIGTERM)
                 await self._ends_within(_GRACE_SECONDS)
+            self.kill()
+            await self._ends_within(_GRACE_SECONDS)
+            await asyncio.wait({self._listener, self._burial}, timeout=_GRACE_SECONDS)
         finally:
             self.kill()
-        await self._ends_within(_GRACE_SECONDS)
-        await asyncio.wait({self._listener, self._burial}, timeout=_GRACE_SECONDS)
-        self._listener.cancel()
-        self._process._transport.close()  # type: ignore[attr-defined]  # its pipes; nothing public closes them
+            self._listener.cancel()
+            self._process._transport.close()  # type: ignore[attr-defined]  # its pipes; nothing public closes them
 
     def kill(self, because: str | None = None) -> None:
         """Ends it, and whatever it started, at once. `because` is told instead of how it ended."""

@@ -80,11 +80,12 @@ class Session:
         self._leave.set()
 
     def kill(self) -> None:
-        """Ends it at once."""
+        """Ends it at once. With the process everything ends that its task could wait for."""
         self.end()
         if self._process is not None:
             self._process.kill()
-        self.task.cancel()
+        else:
+            self.task.cancel()
 
     async def open(self) -> None:
         """Returns when it is open. Raises ConnectionLostError when it cannot be, or ended since."""
@@ -209,13 +210,23 @@ class Session:
                 self._reason = self._process.epitaph
             return
         async with http_streams(
-            config, environ=self._environ, connect_seconds=options.connect_seconds, limit=limit
+            config,
+            environ=self._environ,
+            connect_seconds=options.connect_seconds,
+            limit=limit,
+            refused=self._refused,
         ) as (received, sent):
             yield WatchedMessages(received, self._over), sent
 
     def _over(self) -> None:
         self._reason = "the connection was lost"
         self.end()
+
+    def _refused(self, reason: str) -> None:
+        self._reason = reason
+        self.end()
+        if not self._ready.done():
+            self.task.cancel()
 
     async def _heard(self, message: object) -> None:
         if isinstance(message, ToolListChangedNotification):

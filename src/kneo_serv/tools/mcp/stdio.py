@@ -32,12 +32,9 @@ async def stdio_streams(process: ServerProcess, limit: int) -> AsyncIterator[tup
         finally:
             received.close()
             sent.close()
-            try:
-                with anyio.CancelScope(shield=True):
-                    await process.stop()
-            finally:
-                process.kill()
-                tasks.cancel_scope.cancel()
+            with anyio.CancelScope(shield=True):
+                await process.stop()
+            tasks.cancel_scope.cancel()
 
 
 async def _read(process: ServerProcess, to_us: MemoryObjectSendStream[SessionMessage | Exception], limit: int) -> None:
