@@ -94,6 +94,13 @@ async def slow(marker: str) -> str:
 
 
 @server.tool()
+def learn(name: str) -> str:
+    """From now on there is a tool of this name."""
+    server.add_tool(pid, name=name)
+    return "learned"
+
+
+@server.tool()
 def die() -> str:
     os.kill(os.getpid(), signal.SIGKILL)
     return "never"

@@ -1,6 +1,7 @@
 """Sessions with real servers: shared, cancelled, lost and opened anew."""
 
 import asyncio
+import logging
 import os
 import signal
 from collections.abc import Iterator
@@ -285,6 +286,41 @@ def test_an_unknown_tool_of_a_plan_is_told_with_its_neighbours(addresses: dict[s
             assert (await servers.tool("probe", addresses["http"], "echo")).name == "echo"
 
     run(scenario())
+
+
+def test_a_tool_that_a_server_offers_only_later_is_found() -> None:
+    async def scenario() -> None:
+        async with pool() as servers:
+            before = await servers.tools("probe", stdio())
+            assert "later" not in before
+            await servers.call("probe", stdio(), "learn", {"name": "later"})
+            assert (await servers.tool("probe", stdio(), "later")).name == "later"
+            assert await servers.tools("probe", stdio()) == await servers.tools("probe", stdio(), outdated=before)
+
+    run(scenario())
+
+
+def test_secrets_of_the_config_and_arguments_of_calls_stand_in_no_log(
+    server: dict[str, Any], tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    canary = "c4nary-in-the-log"
+    if server["transport"] == "stdio":
+        server = {**server, "env": {"TOKEN": canary}}
+    else:
+        place = "url" if server["transport"] == "http" else "sse_url"
+        server = {**server, place: f"{server[place]}?key={canary}", "headers": {"X-Key": canary}}
+
+    async def scenario() -> None:
+        async with pool() as servers:
+            assert await servers.call("probe", server, "echo", {"text": canary}) == canary
+            with pytest.raises(ToolError):
+                await servers.call("probe", server, "fail", {"reason": canary})
+            with pytest.raises(StepTimeoutError):
+                await servers.call("probe", server, "slow", {"marker": str(tmp_path / canary)}, limit=0.2)
+
+    with caplog.at_level(logging.DEBUG):
+        run(scenario())
+    assert canary not in caplog.text
 
 
 def test_what_goes_along_with_a_call_arrives(server: dict[str, Any]) -> None:

@@ -45,8 +45,17 @@ class McpServers:
         self._living: set[Session] = set()
         self._closed = False
 
-    async def tools(self, name: str, server: Server, *, timeout: float | None = None) -> Mapping[str, MCPToolSpec]:
-        """The server's tools by their names. The same mapping as long as its session lasts.
+    async def tools(
+        self,
+        name: str,
+        server: Server,
+        *,
+        outdated: Mapping[str, MCPToolSpec] | None = None,
+        timeout: float | None = None,
+    ) -> Mapping[str, MCPToolSpec]:
+        """The server's tools by their names. The same mapping as long as its session lasts and they do not change.
+
+        A mapping that this gave before and that is `outdated` is not given again: the server is asked once more.
 
         Raises:
             ToolError: the server cannot be reached, or does not say; names it and the reason.
@@ -55,7 +64,7 @@ class McpServers:
         """
 
         async def ask(session: "Session") -> Mapping[str, MCPToolSpec]:
-            return await session.tools()
+            return await session.tools(outdated)
 
         return await self._persistently(
             name,
@@ -71,6 +80,8 @@ class McpServers:
     async def tool(self, name: str, server: Server, tool: str, *, timeout: float | None = None) -> MCPToolSpec:
         """One tool of the server; raises what `tools` raises, and ToolError when there is no such tool."""
         found = await self.tools(name, server, timeout=timeout)
+        if tool not in found:  # it may have come since
+            found = await self.tools(name, server, outdated=found, timeout=timeout)
         if tool not in found:
             near = difflib.get_close_matches(tool, list(found), n=3, cutoff=0.6)
             hint = f" Did you mean {' or '.join(repr(each) for each in near)}?" if near else ""

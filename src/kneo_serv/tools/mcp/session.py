@@ -2,6 +2,7 @@
 
 import asyncio
 import contextlib
+import contextvars
 import logging
 from collections.abc import AsyncIterator, Iterator, Mapping
 from contextlib import AsyncExitStack, asynccontextmanager
@@ -34,9 +35,15 @@ _MAX_PAGES = 100
 _EPITAPH_SECONDS = 3.0
 """How long a caller waits to learn why its session ended."""
 
-# What the library logs of its own accord are whole messages, with arguments and results, and tracebacks of faults that
-# it raises as well. Who wants them sets a level for these loggers.
-for _name, _level in (("mcp.client", logging.CRITICAL), ("mcp.shared", logging.WARNING), ("client", logging.WARNING)):
+# What the libraries log of their own accord are whole messages, with arguments and results, addresses with their
+# queries, and tracebacks of faults that they raise as well. Who wants to see that sets a level for these loggers.
+for _name, _level in (
+    ("mcp.client", logging.CRITICAL),
+    ("mcp.shared", logging.WARNING),
+    ("client", logging.WARNING),
+    ("httpx2", logging.WARNING),
+    ("httpcore2", logging.WARNING),
+):
     if (_logger := logging.getLogger(_name)).level == logging.NOTSET:
         _logger.setLevel(_level)
 
@@ -61,7 +68,8 @@ class Session:
         self._idle: asyncio.TimerHandle | None = None
         self._listing = asyncio.Lock()
         self._tools: Mapping[str, MCPToolSpec] | None = None
-        self.task = asyncio.create_task(self._live(), name="kneo-mcp-session")
+        # In a context of its own: the session outlives the run that happens to be the first to ask for it.
+        self.task = asyncio.create_task(self._live(), name="kneo-mcp-session", context=contextvars.Context())
 
     @property
     def usable(self) -> bool:
@@ -92,10 +100,15 @@ class Session:
         with self._in_use():
             await self._client()
 
-    async def tools(self) -> Mapping[str, MCPToolSpec]:
-        """The server's tools by name, asked for once. Raises ConnectionLostError, RefusedError."""
+    async def tools(self, outdated: Mapping[str, MCPToolSpec] | None = None) -> Mapping[str, MCPToolSpec]:
+        """The server's tools by name, asked for once; again, when what is known is what the caller calls outdated.
+
+        Raises:
+            ConnectionLostError: the session ended, or was never open.
+            RefusedError: the server did not say, or not in a form that can be read.
+        """
         async with self._listing:
-            if self._tools is None:
+            if self._tools is None or self._tools is outdated:
                 with self._in_use():
                     client = await self._client()
                     async with self._asking("its tools"):
