@@ -2,6 +2,7 @@
 
 import asyncio
 import os
+import time
 from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
@@ -21,7 +22,8 @@ from kneo_serv.tools import ToolRegistry, current_call
 
 EFFECTS = "KNEO_TEST_EFFECTS"
 DIES_IN = "KNEO_TEST_DIES_IN"
-CALLS = 5
+RELEASED = "KNEO_TEST_RELEASED"
+CALLS = 10
 
 
 def _effect(name: str) -> None:
@@ -52,6 +54,19 @@ def publish(text: str) -> str:
 def note(arguments: dict[str, Any]) -> str:
     _effect(f"note-{arguments['number']}")
     return f"noted {arguments['number']}"
+
+
+def pay(arguments: dict[str, Any]) -> str:
+    _effect(f"pay-{arguments['number']}")
+    return f"paid {arguments['number']}"
+
+
+def hold(arguments: dict[str, Any]) -> str:
+    """Keeps its thread busy until it is let go."""
+    _effect("hold")
+    while not Path(os.environ[RELEASED]).exists():
+        time.sleep(0.01)
+    return "let go"
 
 
 PAUSING: dict[str, Any] = {
@@ -117,18 +132,45 @@ TALKING: dict[str, Any] = {
     },
 }
 
-SPECS = {"pausing": PAUSING, "once": ONCE, "talking": TALKING}
+_NUMBERED = {"type": "object", "properties": {"number": {"type": "integer"}}}
+
+PAYING: dict[str, Any] = {
+    **TALKING,
+    "agent": {**TALKING["agent"], "name": "payer", "tools": {"include": ["pay"]}},
+    "workflow": {**TALKING["workflow"], "name": "paying", "steps": [{"id": "talk", "kind": "agent", "ref": "payer"}]},
+    "tools": {
+        "pay": {
+            "description": "Pays.",
+            "implementation": "tests.crash.life.pay",
+            "effect": "once",
+            "parameters": _NUMBERED,
+        },
+        "hold": {"description": "Waits.", "implementation": "tests.crash.life.hold", "effect": "idempotent"},
+    },
+}
+
+CROWDED: dict[str, Any] = {
+    **PAYING,
+    "agent": {**PAYING["agent"], "name": "crowd", "tools": {"include": ["hold", "pay"]}},
+    "workflow": {**PAYING["workflow"], "name": "crowded", "steps": [{"id": "talk", "kind": "agent", "ref": "crowd"}]},
+}
+
+SPECS = {"pausing": PAUSING, "once": ONCE, "talking": TALKING, "paying": PAYING, "crowded": CROWDED}
 
 
 class Talker:
-    """A model that wants one note after the other, and then has its say. It knows only what it is told."""
+    """A model that wants one call after the other, and then has its say. It knows only what it is told."""
 
     async def turn(self, request: TurnRequest) -> Turn:
         heard = [message for message in request.messages if message.role is Role.TOOL]
+        if request.agent_name == "crowd":
+            wishes = ToolCall("call_1", "hold", {}), ToolCall("call_2", "pay", {"number": 1})
+            return Turn("; ".join(message.content for message in heard)) if heard else Turn(tool_calls=wishes)
         if len(heard) == CALLS:
             return Turn("; ".join(message.content for message in heard))
         number = len(heard) + 1
-        return Turn(tool_calls=(ToolCall(f"call_{number}", "note", {"number": number}),))
+        tool = "pay" if request.agent_name == "payer" else "note"
+        return Turn(tool_calls=(ToolCall(f"call_{number}", tool, {"number": number}),))
 
     async def aclose(self) -> None:
         return
@@ -158,21 +200,28 @@ def live(
     way: str = "begin",
     dies_in: str | None = None,
     decision: str = "approved",
+    lease_seconds: float = 20.0,
 ) -> None:
     """One process's life: begins the run unless it is there, or takes it up in some `way`, and answers its person."""
     os.environ[EFFECTS] = str(Path(folder, "effects"))
+    os.environ[RELEASED] = str(Path(folder, "released"))
     if dies_in is not None:
         os.environ[DIES_IN] = dies_in
-    asyncio.run(_live(Path(folder), name, None if point is None else CrashPoint.parse(point), way, Decision(decision)))
+    dies_at = None if point is None else CrashPoint.parse(point)
+    asyncio.run(_live(Path(folder), name, dies_at, way, Decision(decision), lease_seconds))
 
 
-async def _live(folder: Path, name: str, point: CrashPoint | None, way: str, decision: Decision) -> None:
+async def _live(
+    folder: Path, name: str, point: CrashPoint | None, way: str, decision: Decision, lease_seconds: float
+) -> None:
     store = CrashingStore(SQLiteStore(folder / "runs.sqlite"), point)
     platform = Platform(
         store=store.as_store(),
         tools=ToolRegistry(),
         runtimes=Models(),
-        options=PlatformOptions(lease_seconds=20.0, idle_poll_seconds=0.02, watch_seconds=0.02),
+        options=PlatformOptions(
+            lease_seconds=lease_seconds, idle_poll_seconds=0.02, watch_seconds=0.02, handler_threads=1
+        ),
     )
     await platform.open()
     run_id = await _begun(platform, name)

@@ -2,7 +2,10 @@
 
 import asyncio
 import multiprocessing
+import multiprocessing.process
 import os
+from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from multiprocessing import forkserver
 from pathlib import Path
@@ -35,7 +38,19 @@ def start_server() -> None:
             os.environ["PYTHONPATH"] = before
 
 
-def lives(folder: Path, name: str, point: str | None, way: str = "begin", **more: str | None) -> bool:
+@contextmanager
+def begun(folder: Path, name: str, **more: Any) -> Iterator[multiprocessing.process.BaseProcess]:
+    """A process that lives its life beside us; killed at the end if it is still there."""
+    process = _CONTEXT.Process(target=live, args=(str(folder), name, None), kwargs=more)
+    process.start()
+    try:
+        yield process
+    finally:
+        process.kill()
+        process.join()
+
+
+def lives(folder: Path, name: str, point: str | None, way: str = "begin", **more: Any) -> bool:
     """Whether a process lived its life to the end; False when it was killed on the way."""
     process = _CONTEXT.Process(target=live, args=(str(folder), name, point, way), kwargs=more)
     process.start()

@@ -325,9 +325,20 @@ class World:
             return returned(self.plan, self.run, effect.key, effect.step.id, answer)
         assert isinstance(effect, RunAgentTurn)
         says = answer if isinstance(answer, Says) else Says(str(answer))
-        calls = tuple(ToolCall(f"call_{place}", name) for place, name in enumerate(says.tools))
-        usage = Usage(says.tokens, 0, 1)
-        return ev.ModelTurnCompleted(effect.key, effect.step.id, effect.turn, says.text, calls, usage)
+        calls = tuple(ToolCall(f"call_{place}", name, {"input": says.given}) for place, name in enumerate(says.tools))
+        ids = tuple(call.id for call in calls)
+        backed = (call.id for call in calls if (tool := self.plan.tools.get(call.name)) and tool.agent is not None)
+        return ev.ModelTurnCompleted(
+            effect.key,
+            effect.step.id,
+            effect.turn,
+            says.text,
+            calls,
+            Usage(says.tokens, 0, 1, cost_usd=says.dollars),
+            approvals=ids if says.asks else (),
+            admitted=tuple(backed),
+            misfit=says.misfit,
+        )
 
 
 def _identity(effect: Effect) -> tuple[str, ...]:
@@ -344,7 +355,8 @@ def _tool_event(effect: CallTool, answer: Answer) -> ev.Event:
     key, step_id, call = effect.key, effect.step.id, effect.call
     match answer:
         case Fails(error_type):
-            return ev.ToolCallFailed(key, step_id, call.id, call.name, error_type, "it failed")
+            missing = error_type == "missing"
+            return ev.ToolCallFailed(key, step_id, call.id, call.name, error_type, "it failed", unavailable=missing)
         case Denied(reason):
             return ev.ToolPolicyDenied(key, step_id, call.id, call.name, reason)
         case _:

@@ -52,6 +52,12 @@ class Says:
     text: str = ""
     tools: tuple[str, ...] = ()
     tokens: int = 0
+    dollars: float = 0.0
+    asks: bool = False
+    """A person has to agree to its calls."""
+    misfit: str | None = None
+    given: str = "in"
+    """What tools that are agents are given."""
 
 
 type Answer = str | Fails | Denied | Says | Verdict
@@ -62,6 +68,11 @@ type Script = Mapping[str, Reply | list[Reply]]
 
 def function(step_id: str, ref: str | None = None, **policy: Any) -> Step:
     return Step(step_id, StepKind.FUNCTION, ref or step_id, **policy)
+
+
+def backed_by(name: str) -> ToolPlan:
+    """A tool whose calls an agent answers."""
+    return ToolPlan(ToolDefinition(f"ask_{name}", name), agent=name)
 
 
 def agent(step_id: str, ref: str | None = None, **policy: Any) -> Step:
@@ -115,7 +126,7 @@ def plan(
     agents: Mapping[str, AgentPlan] | None = None,
     functions: Mapping[str, FunctionPlan] | None = None,
     humans: Mapping[str, HumanPlan] | None = None,
-    tools: Mapping[str, Effect | None] | None = None,
+    tools: Mapping[str, Effect | ToolPlan | None] | None = None,
     limits: Limits | None = None,
 ) -> Plan:
     """A plan; whatever its steps name and the arguments do not is filled in."""
@@ -135,6 +146,9 @@ def plan(
         flows=all_flows,
         functions={**{ref: FunctionPlan(f"app:{ref}") for ref in refs(StepKind.FUNCTION)}, **(functions or {})},
         humans={**{ref: HumanPlan() for ref in refs(StepKind.HUMAN)}, **(humans or {})},
-        tools={name: ToolPlan(ToolDefinition(name, name, effect=effect)) for name, effect in (tools or {}).items()},
+        tools={
+            name: tool if isinstance(tool, ToolPlan) else ToolPlan(ToolDefinition(name, name, effect=tool))
+            for name, tool in (tools or {}).items()
+        },
         limits=limits or Limits(),
     )

@@ -7,14 +7,14 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from kneo_serv.model.message import Message, Turn, TurnRequest, Usage
+from kneo_serv.model.message import Message, ToolCall, Turn, TurnRequest, Usage
 from kneo_serv.model.plan import AgentPlan, Plan
 from kneo_serv.platform.doctor import check_journals
 from kneo_serv.platform.platform import Platform
 from kneo_serv.runtime import RuntimeRegistry
 from kneo_serv.spec import SpecCompiler
 from kneo_serv.store.sqlite import SQLiteStore
-from kneo_serv.tools import ToolRegistry
+from kneo_serv.tools import ToolRegistry, current_call
 from tests.platform.worlds import options
 
 type Line = str | Turn | Callable[[str], str]
@@ -57,6 +57,41 @@ def upper(text: str) -> str:
 FUNCTIONS = ("polite", "rephrase", "broken", "vague", "shorten", "look_up", "upper")
 
 
+def pay(args: dict[str, Any]) -> str:
+    HEARD["pay"].append(f"{args['amount']} {current_call().idempotency_key}")
+    return f"paid {args['amount']}"
+
+
+def look(args: dict[str, Any]) -> str:
+    HEARD["look"].append(str(args))
+    return "seen"
+
+
+TOOLS: dict[str, dict[str, Any]] = {
+    "pay": {
+        "description": "Pays.",
+        "parameters": {
+            "type": "object",
+            "properties": {"amount": {"type": "number"}},
+            "required": ["amount"],
+            "additionalProperties": False,
+        },
+        "effect": "once",
+    },
+    "look": {"description": "Looks.", "effect": "idempotent"},
+}
+
+
+def with_tools(*names: str, strategy: Any = "react", **more: Any) -> dict[str, Any]:
+    """Of an agent that may call these tools."""
+    return {"strategy": strategy, "tools": {"include": list(names)}, **more}
+
+
+def calls(*wishes: tuple[str, dict[str, Any]], text: str = "") -> Turn:
+    """A model's wish to call tools."""
+    return Turn(text, tuple(ToolCall(f"c{place}", name, args) for place, (name, args) in enumerate(wishes)))
+
+
 def spec(agent: dict[str, Any] | None = None, *steps: dict[str, Any], **agents: dict[str, Any]) -> dict[str, Any]:
     """The root agent, alone or with a sequence of steps."""
     functions = {name: {"implementation": f"{__name__}.{name}", "effect": "idempotent"} for name in FUNCTIONS}
@@ -72,9 +107,24 @@ def spec(agent: dict[str, Any] | None = None, *steps: dict[str, Any], **agents: 
     }
 
 
-def compiled(agent: dict[str, Any] | None = None, *steps: dict[str, Any], **agents: dict[str, Any]) -> Plan:
+def compiled(
+    agent: dict[str, Any] | None = None,
+    *steps: dict[str, Any],
+    tools: dict[str, dict[str, Any]] | None = None,
+    budget: dict[str, Any] | None = None,
+    **agents: dict[str, Any],
+) -> Plan:
+    """The plan; `tools` are laid over those of TOOLS."""
+    document = spec(agent, *steps, **agents)
+    names = {**TOOLS, **(tools or {})}
+    document["tools"] = {
+        name: tool if "agent" in tool else {"implementation": f"{__name__}.{name}", **TOOLS.get(name, {}), **tool}
+        for name, tool in names.items()
+    }
+    if budget is not None:
+        document["budget"] = budget
     compiler = SpecCompiler(runtime_registry=RuntimeRegistry(), tool_registry=ToolRegistry())
-    return compiler.compile_dict(spec(agent, *steps, **agents)).plan
+    return compiler.compile_dict(document).plan
 
 
 @dataclass
@@ -117,8 +167,8 @@ class Speaker:
 
 
 @asynccontextmanager
-async def opened(path: Path, speakers: Speakers, **more: Any) -> AsyncIterator[Platform]:
-    """A platform on `path/runs.sqlite` whose agents speak by the script."""
+async def opened(path: Path, speakers: Speakers, *, timeout: float = 5, **more: Any) -> AsyncIterator[Platform]:
+    """A platform on `path/runs.sqlite` whose agents speak by the script. It is left after `timeout` seconds."""
     platform = Platform(
         store=SQLiteStore(path / "runs.sqlite"), tools=ToolRegistry(), runtimes=speakers, options=options(**more)
     )
@@ -127,4 +177,4 @@ async def opened(path: Path, speakers: Speakers, **more: Any) -> AsyncIterator[P
         yield platform
         assert await check_journals(platform.store) == []
     finally:
-        await platform.close(timeout=5)
+        await platform.close(timeout=timeout)

@@ -105,6 +105,18 @@ def test_a_server_that_dies_in_mid_call_is_told_to_the_model_and_the_next_call_w
     assert tool_events(manager, result.run_id)[2:4] == [("tool_call_started", "slow"), ("tool_call_failed", "slow")]
 
 
+def test_a_tool_that_must_not_happen_twice_is_left_to_a_person_when_its_server_dies(manager: PlatformManager) -> None:
+    with ScriptedOpenAI([tool_call("die", {}), text("Settled.")]) as model:
+        document = spec(model, "die")
+        document["tools"]["die"]["effect"] = "once"
+        paused = manager.run_from_spec(target="agent", input_text="Go.", spec=document)
+        assert paused.run_id is not None
+        assert paused.status == "paused"
+        assert len(model.requests) == 1
+    (failed,) = (each for each in manager.get_trace(paused.run_id) if each["type"] == "tool_call_failed")
+    assert failed["tool_name"] == "die"
+
+
 def test_shutting_down_leaves_no_server_behind_and_runs_share_one(manager: PlatformManager) -> None:
     pids = []
     for _ in range(2):

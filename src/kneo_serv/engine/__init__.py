@@ -1,6 +1,7 @@
 """Pure decisions: a plan and a run so far in, the next commands out."""
 
 from kneo_serv.engine.answers import answer_text, refusal
+from kneo_serv.engine.approvals import approval_digest, arguments_of
 from kneo_serv.engine.begin import IdSource, begin
 from kneo_serv.engine.commands import CallFunction, CallTool, CheckGuardrail, Command, Effect, RunAgentTurn, Wait
 from kneo_serv.engine.decide import decide
@@ -26,6 +27,8 @@ __all__ = [
     "Wait",
     "answer_text",
     "applied",
+    "approval_digest",
+    "arguments_of",
     "begin",
     "decide",
     "evolve",

@@ -1,19 +1,23 @@
 """The events that a command begins with. They are journaled before the effect itself begins."""
 
+from dataclasses import replace
 from typing import Protocol
 
 from kneo_serv.engine.commands import (
     AskHuman,
+    CallAgent,
     CallFunction,
     CallTool,
     CheckGuardrail,
     Command,
     CompleteStep,
+    EndCall,
     EnterFlow,
     Fail,
     FailStep,
     Finish,
     NoteGuardrail,
+    Opening,
     RunAgentTurn,
     SettleStep,
     TakeEdge,
@@ -22,7 +26,8 @@ from kneo_serv.engine.commands import (
 from kneo_serv.engine.failure import Failure, failed_step
 from kneo_serv.engine.frames import find
 from kneo_serv.model import event as ev
-from kneo_serv.model.ids import ContinuationId, RequestId
+from kneo_serv.model.ids import ContinuationId, RequestId, StepKey
+from kneo_serv.model.message import Usage
 from kneo_serv.model.plan import Plan
 from kneo_serv.model.run import Run
 from kneo_serv.model.task import HumanRequest
@@ -57,13 +62,17 @@ def begin(plan: Plan, run: Run, command: Command, *, now: float, ids: IdSource) 
             begun = state is not None and state.attempt == attempt
             turned = ev.ModelTurnStarted(key, step.id, turn)
             return [turned] if begun else [started, turned]
-        case CallTool(key, step, attempt, agent, call, number):
+        case CallTool(key, step, attempt, agent, call, number) | CallAgent(key, step, attempt, agent, call, number):
             called = ev.ToolCallStarted(key, step.id, call.id, call.name, number)
             state = find(run.frame, key)
             if state is None or state.attempt == attempt:
                 return [called]
             stands_in = _stands_in(step.id, state.step_id)
             return [ev.StepStarted(key, step.id, step.kind, attempt, agent, state.index, stands_in), called]
+        case EndCall(key, step_id, call, text, error_type):
+            if error_type is not None:
+                return [ev.ToolCallFailed(key, step_id, call.id, call.name, error_type, text)]
+            return [ev.ToolCallCompleted(key, step_id, call.id, call.name, text)]
         case CheckGuardrail(key, step, _, _, _, guardrail, stage, place, _, call_id):
             return [*_opened(run, command), ev.GuardrailStarted(key, step.id, guardrail.id, stage, place, call_id)]
         case NoteGuardrail():
@@ -71,9 +80,16 @@ def begin(plan: Plan, run: Run, command: Command, *, now: float, ids: IdSource) 
         case SettleStep(key, step_id, text):
             return [ev.StepReturned(key, step_id, text)]
         case AskHuman():
-            return [_asked(command, now, ids)]
+            return [*_opened_for(command.opening, command.key), _asked(command, now, ids)]
         case CompleteStep(key, step_id, index, text):
-            return [ev.StepCompleted(key, step_id, text, index)]
+            state = find(run.frame, key)
+            used = state.usage if state is not None and state.usage != Usage() else None
+            return [ev.StepCompleted(key, step_id, text, index, used)]
+        case FailStep(key, error_type, message, violation, opening) if opening is not None:
+            failed = ev.StepFailed(
+                key, opening.step.id, opening.attempt, error_type, message, ev.Resolution.FAIL, None, opening.index
+            )
+            return [*_opened_for(opening, key), replace(failed, violation=violation)]
         case FailStep(key, error_type, message, violation):
             return [failed_step(plan, run, Failure(key, error_type, message, violation=violation), now=now)]
         case TakeEdge(key, source, target, label):
@@ -99,6 +115,14 @@ def _opened(run: Run, command: CheckGuardrail | NoteGuardrail) -> list[ev.Event]
     ]
 
 
+def _opened_for(opening: Opening | None, key: StepKey) -> list[ev.Event]:
+    if opening is None:
+        return []
+    step = opening.step
+    stands_in = _stands_in(step.id, opening.visited)
+    return [ev.StepStarted(key, step.id, step.kind, opening.attempt, opening.ref, opening.index, stands_in)]
+
+
 def _stands_in(step_id: str, visited: str) -> str | None:
     return None if step_id == visited else visited
 
@@ -121,4 +145,13 @@ def _asked(command: AskHuman, now: float, ids: IdSource) -> ev.HumanAsked:
     )
     timeout = human.timeout_seconds
     expires_at = now + timeout if timeout is not None and timeout > 0 else None
-    return ev.HumanAsked(command.key, command.step.id, ids.continuation(), request, command.index, expires_at)
+    return ev.HumanAsked(
+        command.key,
+        command.step.id,
+        ids.continuation(),
+        request,
+        command.index,
+        expires_at,
+        command.about,
+        command.subject,
+    )

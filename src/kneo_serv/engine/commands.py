@@ -8,7 +8,21 @@ from kneo_serv.model.event import GuardrailApplied
 from kneo_serv.model.ids import StepKey
 from kneo_serv.model.message import Message, ToolCall
 from kneo_serv.model.plan import Guardrail, HumanPlan, Step
+from kneo_serv.model.run import CallState
+from kneo_serv.model.task import About
 from kneo_serv.model.tool import ToolDefinition
+
+
+@dataclass(frozen=True, slots=True)
+class Opening:
+    """What begins the attempt of a step that ends, or waits for a person, before anything else is done in it."""
+
+    step: Step
+    visited: str
+    """Id of the step in the workflow's order."""
+    index: int | None
+    attempt: int
+    ref: str
 
 
 @dataclass(frozen=True, slots=True)
@@ -40,6 +54,14 @@ class RunAgentTurn:
     messages: tuple[Message, ...]
     transfers: tuple[ToolDefinition, ...] = ()
     """Tools by which the agent hands over to another participant. Nobody performs them: their call is the transfer."""
+    planning: bool = False
+    """The model is to write a plan, and gets no tools yet."""
+    outline: str | None = None
+    """The plan that it wrote."""
+    settled: tuple[CallState, ...] = ()
+    """Calls of a runtime with a loop of its own that an interrupted try of this turn has finished already."""
+    call_count: int = 0
+    """Calls of the step so far."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -52,6 +74,31 @@ class CallTool:
     agent: str
     call: ToolCall
     number: int
+    approved: str | None = None
+    """Digest of the call that a person agreed to."""
+
+
+@dataclass(frozen=True, slots=True)
+class CallAgent:
+    """Answer a tool call by another agent, whose work is journaled step by step like any other."""
+
+    key: StepKey
+    step: Step
+    attempt: int
+    agent: str
+    call: ToolCall
+    number: int
+
+
+@dataclass(frozen=True, slots=True)
+class EndCall:
+    """The agent behind a tool call gave its last word, or failed: `error_type` and `text` say of what."""
+
+    key: StepKey
+    step_id: str
+    call: ToolCall
+    text: str
+    error_type: str | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -116,6 +163,9 @@ class AskHuman:
     title: str | None = None
     prompt: str | None = None
     metadata: Mapping[str, Any] = field(default_factory=dict)
+    about: About | None = None
+    subject: str | None = None
+    opening: Opening | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -136,6 +186,7 @@ class FailStep:
     error_type: str
     message: str
     violation: bool = False
+    opening: Opening | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -179,6 +230,8 @@ type Effect = CallFunction | RunAgentTurn | CallTool | CheckGuardrail
 
 type Command = (
     Effect
+    | CallAgent
+    | EndCall
     | NoteGuardrail
     | SettleStep
     | EnterFlow

@@ -4,6 +4,7 @@ from collections.abc import Callable
 from dataclasses import replace
 from typing import assert_never
 
+from kneo_serv.engine.budgets import seconds_until, used
 from kneo_serv.engine.forks import forked
 from kneo_serv.engine.frames import AGENT_FLOW, in_frame
 from kneo_serv.engine.guards import GuardEvent, fold_guard
@@ -30,9 +31,11 @@ def evolve(plan: Plan, run: Run, recorded: ev.Recorded) -> Run:
     """
     if recorded.seq != run.seq + 1:
         raise JournalFault(f"event {recorded.seq} does not follow event {run.seq}")
-    after = _apply(plan, run, recorded.event, recorded.at)
-    ended_at = (run.ended_at or recorded.at) if after.status.is_terminal else None
-    return replace(after, seq=recorded.seq, at=recorded.at, ended_at=ended_at)
+    event, at = recorded.event, recorded.at
+    after = _apply(plan, used(plan, run, event, at), event, at)
+    ended_at = (run.ended_at or at) if after.status.is_terminal else None
+    seconds = 0.0 if isinstance(event, ev.RunForked) else seconds_until(run, event, at)
+    return replace(after, seq=recorded.seq, at=at, ended_at=ended_at, seconds=seconds)
 
 
 def _apply(plan: Plan, run: Run, event: ev.Event, at: float) -> Run:
@@ -55,9 +58,6 @@ def _apply(plan: Plan, run: Run, event: ev.Event, at: float) -> Run:
         case ev.LegStarted():
             frame = run.frame and interrupted(run.frame)
             return replace(run, fence=event.fence, legs=run.legs + 1, started_at=run.started_at or at, frame=frame)
-        case ev.ModelTurnCompleted():
-            run = replace(run, usage=run.usage + event.usage)
-            return _in_frame(run, frame_of(event.key), lambda frame: fold_step(plan, frame, event))
         case ev.StepCompleted():
             run = replace(run, steps=run.steps + 1)
             return _in_frame(run, frame_of(event.key), lambda frame: fold_step(plan, frame, event))
@@ -66,6 +66,7 @@ def _apply(plan: Plan, run: Run, event: ev.Event, at: float) -> Run:
         case (
             ev.StepFailed()
             | ev.ModelTurnStarted()
+            | ev.ModelTurnCompleted()
             | ev.ToolCallStarted()
             | ev.ToolCallCompleted()
             | ev.ToolCallFailed()
@@ -114,8 +115,6 @@ def _apply(plan: Plan, run: Run, event: ev.Event, at: float) -> Run:
         case ev.RunExpired():
             return replace(run, status=RunStatus.EXPIRED, error_type="human_task_expired", error_message=event.message)
         case ev.StepReturned() | ev.GuardrailStarted() | ev.GuardrailApplied():
-            if isinstance(event, ev.GuardrailApplied):
-                run = replace(run, usage=run.usage + event.usage)
             return _in_frame(run, frame_of(event.key), lambda frame: fold_guard(_emptied(plan, frame, event), event))
         case ev.HumanReminded() | ev.HumanExpired() | ev.LateOutcome():
             return run

@@ -4,18 +4,29 @@ from collections.abc import Callable, Iterator
 from dataclasses import replace
 
 from kneo_serv.engine.joins import has_enough
-from kneo_serv.engine.keys import frame_of
+from kneo_serv.engine.keys import frame_of, nested_key, step_key
 from kneo_serv.model.event import Resolution, StepCompleted, StepFailed
 from kneo_serv.model.ids import StepKey
 from kneo_serv.model.plan import ROOT, Flow, FlowType, Plan, Step, StepKind
-from kneo_serv.model.run import CallPhase, Frame, Run, StepPhase, StepState
+from kneo_serv.model.run import CallPhase, CallState, Frame, Run, StepPhase, StepState
 
 AGENT_FLOW = ""
 """Name of the frame's flow when the root agent runs alone."""
 
+CALLS_FLOW = "@calls"
+"""Name of the flow in whose frame agents answer tool calls of another agent."""
+
 
 def flow_of(plan: Plan, frame: Frame) -> Flow:
     """The workflow that a frame executes; for the root agent alone, a sequence of that one step."""
+    if frame.flow == CALLS_FLOW:
+        tools = ((name, tool.agent, tool.definition.timeout_seconds) for name, tool in plan.tools.items())
+        steps = (
+            Step(name, StepKind.AGENT, agent, timeout_seconds=limit)
+            for name, agent, limit in tools
+            if agent is not None
+        )
+        return Flow("tools", FlowType.CONCURRENT, tuple(steps))
     if frame.flow != AGENT_FLOW:
         return plan.flows[frame.flow]
     agent = plan.root_agent
@@ -25,6 +36,11 @@ def flow_of(plan: Plan, frame: Frame) -> Flow:
 def step_of(flow: Flow, state: StepState) -> Step:
     """The step whose target an instance executes."""
     return step_named(flow, state.executes, state.index)
+
+
+def agent_of(frame: Frame, step: Step) -> str:
+    """Key of the agent that a step asks."""
+    return ROOT if frame.flow == AGENT_FLOW else step.ref
 
 
 def step_named(flow: Flow, step_id: str, index: int | None = None) -> Step:
@@ -117,7 +133,9 @@ def leaves(frame: Frame | None) -> Iterator[StepState]:
 
 def in_flight(state: StepState) -> bool:
     """Whether something of this instance, or of its frame, is being done right now."""
-    if state.phase is StepPhase.RUNNING or any(call.phase is CallPhase.RUNNING for call in state.calls):
+    if state.phase is StepPhase.RUNNING:
+        return True
+    if any(call.phase is CallPhase.RUNNING and not is_nested(state, call) for call in state.calls):
         return True
     if state.admission.checking or state.screening.checking or any(call.screening.checking for call in state.calls):
         return True
@@ -127,6 +145,27 @@ def in_flight(state: StepState) -> bool:
 def open_tasks(run: Run) -> list[StepState]:
     """Instances that wait for a person."""
     return [state for state in leaves(run.frame) if state.phase is StepPhase.ASKED]
+
+
+def is_nested(state: StepState, call: CallState) -> bool:
+    """Whether an agent is answering this call in the frame of the step."""
+    return call.phase is CallPhase.RUNNING and holds_calls(state) and call_key(state, call) in _answering(state)
+
+
+def holds_calls(state: StepState) -> bool:
+    """Whether the frame of the step is that of agents that answer its tool calls."""
+    return state.frame is not None and state.frame.flow == CALLS_FLOW
+
+
+def call_key(state: StepState, call: CallState) -> StepKey:
+    """Key of the step instance in which an agent answers a tool call."""
+    # A frame keeps its key when the step goes on in another attempt.
+    base = state.frame.key if holds_calls(state) and state.frame else nested_key(state.key, state.attempt)
+    return step_key(base, call.call.name, call.number)
+
+
+def _answering(state: StepState) -> set[str]:
+    return set() if state.frame is None else {*state.frame.live, *state.frame.outputs}
 
 
 def withdrawn(run: Run, event: StepCompleted | StepFailed) -> list[StepState]:

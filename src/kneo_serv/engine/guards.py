@@ -8,6 +8,7 @@ be. One that asks a function or an agent is an effect like any other, and its ve
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 
+from kneo_serv.engine.approvals import arguments_text
 from kneo_serv.engine.commands import (
     AskHuman,
     CheckGuardrail,
@@ -17,7 +18,16 @@ from kneo_serv.engine.commands import (
     NoteGuardrail,
     SettleStep,
 )
-from kneo_serv.engine.frames import AGENT_FLOW, find, flow_of, frame_holding, step_of, with_step
+from kneo_serv.engine.frames import (
+    AGENT_FLOW,
+    CALLS_FLOW,
+    agent_of,
+    find,
+    flow_of,
+    frame_holding,
+    step_of,
+    with_step,
+)
 from kneo_serv.engine.variables import misfit
 from kneo_serv.engine.verdict import Verdict, failure, is_effect, look, max_retries, outcome_of
 from kneo_serv.model import event as ev
@@ -25,7 +35,7 @@ from kneo_serv.model.ids import StepKey
 from kneo_serv.model.message import Message, Role
 from kneo_serv.model.plan import ROOT, Guardrail, HumanPlan, Plan, RequestType, Step, StepKind
 from kneo_serv.model.run import CallState, Frame, Held, Run, Screening, StepPhase, StepState
-from kneo_serv.model.task import Decision
+from kneo_serv.model.task import About, Decision
 
 GUARDRAIL_VIOLATION = "guardrail_violation"
 """Error type of a step whose text a guardrail did not let pass."""
@@ -135,6 +145,9 @@ def is_checking(state: StepState, check: CheckGuardrail) -> bool:
 
 def under_review(state: StepState) -> str:
     """The text that a person is asked about: the step's input, or what a guardrail holds back."""
+    if state.task is not None and state.task.about is About.APPROVAL:
+        asked = next((call for call in state.calls if call.call.id == state.task.subject), None)
+        return state.input_text if asked is None else arguments_text(asked.call)
     held = _held(state)
     if held is None:
         return state.input_text
@@ -154,11 +167,11 @@ def _of(plan: Plan, agent: str, stage: str) -> Sequence[Guardrail]:
 
 def _at_the_end(plan: Plan, frame: Frame, step: Step) -> Sequence[Guardrail]:
     """The guardrails of a step's output: its agent's own, then those that the root agent has for every step."""
-    alone = frame.flow == AGENT_FLOW
     found: list[Guardrail] = []
     if step.kind in (StepKind.AGENT, StepKind.GUARDRAIL):
-        found += _of(plan, ROOT if alone else step.ref, OUTPUT)
-    if not alone:
+        found += _of(plan, agent_of(frame, step), OUTPUT)
+    # An agent that runs alone, or answers a tool call, is no step of a workflow.
+    if frame.flow not in (AGENT_FLOW, CALLS_FLOW):
         found += _of(plan, ROOT, WORKFLOW)
     return found
 

@@ -3,9 +3,9 @@
 from collections.abc import Callable
 from dataclasses import replace
 
-from kneo_serv.engine.frames import flow_of
+from kneo_serv.engine.frames import flow_of, holds_calls, is_nested
 from kneo_serv.engine.guards import GUARDRAIL_VIOLATION, asked_again, forgiven, taken_up
-from kneo_serv.engine.steps import MAX_ITERATIONS, TOOL_ERROR
+from kneo_serv.engine.steps import MAX_ITERATIONS, OUTPUT_INVALID, TOOL_ERROR, TOOL_UNAVAILABLE
 from kneo_serv.engine.variables import VARIABLE_TYPE
 from kneo_serv.model.plan import FlowType, Plan
 from kneo_serv.model.run import CallPhase, Frame, Screening, StepPhase, StepState
@@ -46,8 +46,11 @@ def _change_all(frame: Frame, change: Callable[[StepState], StepState]) -> Frame
 
 def _interrupted(state: StepState) -> StepState:
     state = taken_up(state)
+    # A call that another agent answers goes on with whatever goes on in there.
     calls = tuple(
-        replace(call, phase=CallPhase.READY, uncertain=True) if call.phase is CallPhase.RUNNING else call
+        replace(call, phase=CallPhase.READY, uncertain=True)
+        if call.phase is CallPhase.RUNNING and not is_nested(state, call)
+        else call
         for call in state.calls
     )
     if state.phase is StepPhase.RUNNING:
@@ -60,7 +63,7 @@ def _revived(state: StepState) -> StepState:
     fresh = replace(
         state,
         # A retry that is due at once: the next attempt begins under its own number.
-        phase=StepPhase.RETRY if state.frame is None else StepPhase.NESTED,
+        phase=StepPhase.RETRY if state.frame is None or holds_calls(state) else StepPhase.NESTED,
         retry_at=None,
         failures=0,
         task=None,
@@ -75,13 +78,19 @@ def _revived(state: StepState) -> StepState:
         # Its own output did not fit: only another one can.
         again = replace(fresh, phase=StepPhase.RETRY, frame=None, output_text=None, screening=Screening())
         return replace(again, messages=(), calls=(), turn=0)
-    if state.error_type == MAX_ITERATIONS:
-        return replace(fresh, messages=(), calls=(), turn=0)
+    if state.error_type in (MAX_ITERATIONS, OUTPUT_INVALID):
+        return replace(fresh, messages=(), calls=(), turn=0, outline=None, misfits=0, misfit=None)
     # A failed call that the model may hear of stays answered, unless it is what the step failed of.
-    answered = (CallPhase.DONE,) if state.error_type == TOOL_ERROR else (CallPhase.DONE, CallPhase.FAILED)
+    answered = (
+        (CallPhase.DONE,) if state.error_type in (TOOL_ERROR, TOOL_UNAVAILABLE) else (CallPhase.DONE, CallPhase.FAILED)
+    )
     return replace(
         fresh,
         calls=tuple(
-            call if call.phase in answered else replace(call, phase=CallPhase.READY, output="") for call in state.calls
+            # An approval counts for one call; another one of the same kind is asked about anew.
+            call
+            if call.phase in answered or is_nested(fresh, call)
+            else replace(call, phase=CallPhase.READY, output="", approved=None, unavailable=False)
+            for call in state.calls
         ),
     )

@@ -2,10 +2,10 @@
 
 from dataclasses import dataclass
 
-from kneo_serv.engine.frames import leaves
+from kneo_serv.engine.frames import holds_calls, in_flight, leaves
 from kneo_serv.engine.joins import broken_by
 from kneo_serv.model.ids import ContinuationId
-from kneo_serv.model.run import Frame, Phase, Run, RunStatus, StepPhase
+from kneo_serv.model.run import CallPhase, Frame, Phase, Run, RunStatus, StepPhase, StepState
 
 
 @dataclass(frozen=True, slots=True)
@@ -42,7 +42,11 @@ def _busy(frame: Frame) -> bool:
     """Whether something is being done here, or can be done without a person and before any timer."""
     if not frame.live:
         return True
+    broken = broken_by(frame) is not None
     for state in frame.live.values():
+        if broken and state.phase is StepPhase.READY and not in_flight(state):
+            # Where the workflow is lost nobody is asked any more: what waits to be asked about is not at work.
+            continue
         match state.phase:
             case StepPhase.ASKED | StepPhase.FAILED:
                 continue
@@ -50,10 +54,20 @@ def _busy(frame: Frame) -> bool:
                 continue
             case StepPhase.NESTED if state.frame is not None and not _busy(state.frame):
                 continue
+            case StepPhase.READY if holds_calls(state) and not _answering(state):
+                continue
             case _:
                 return True
     # What failed is told as soon as nothing beside it waits for another attempt.
-    return broken_by(frame) is not None and _retry_at(frame) is None
+    return broken and _retry_at(frame) is None
+
+
+def _answering(state: StepState) -> bool:
+    """Whether something is being done for a call of this step, or can be done without a person and before any timer."""
+    children = state.frame.live if state.frame is not None else {}
+    running = sum(call.phase is CallPhase.RUNNING for call in state.calls)
+    # A call that is no agent's is at work itself; an agent's that ended is about to be answered.
+    return not children or running > len(children) or (state.frame is not None and _busy(state.frame))
 
 
 def _retry_at(frame: Frame | None) -> float | None:

@@ -4,23 +4,45 @@ from dataclasses import replace
 from typing import assert_never
 
 from kneo_serv.engine.answers import answer_text
-from kneo_serv.engine.frames import AGENT_FLOW, flow_of, in_place_of, step_named, step_of, with_step, without_step
+from kneo_serv.engine.approvals import answered_approval
+from kneo_serv.engine.budgets import BUDGET_EXCEEDED
+from kneo_serv.engine.frames import (
+    CALLS_FLOW,
+    agent_of,
+    call_key,
+    flow_of,
+    holds_calls,
+    in_place_of,
+    step_named,
+    step_of,
+    with_step,
+    without_step,
+)
 from kneo_serv.engine.guards import reviewed
 from kneo_serv.engine.joins import has_enough
 from kneo_serv.engine.keys import fallback_key, nested_key
 from kneo_serv.engine.openings import input_of, nested
 from kneo_serv.engine.speakers import named
 from kneo_serv.engine.transfers import handed_text, misdirected, transfer, transfer_of
-from kneo_serv.engine.turns import conversation, doubtful_call, needs_tools
+from kneo_serv.engine.turns import conversation, doubtful_call, is_planning, needs_tools
 from kneo_serv.engine.variables import kept
 from kneo_serv.model import event as ev
 from kneo_serv.model.message import Message, Role
-from kneo_serv.model.plan import ROOT, Flow, FlowType, OnReject, Plan, StepKind
+from kneo_serv.model.plan import Flow, FlowType, OnReject, Plan, StepKind
 from kneo_serv.model.run import CallPhase, CallState, Frame, Screening, StepPhase, StepState, TaskState
-from kneo_serv.model.task import Decision
+from kneo_serv.model.task import About, Decision
 
 MAX_ITERATIONS = "max_iterations"
 """Error type of an agent that used up its model turns."""
+
+OUTPUT_INVALID = "output_invalid"
+"""Error type of an agent whose answers do not fit its `output_schema`."""
+
+TOOL_POLICY_DENIED = "tool_policy_denied"
+"""Error type of an agent that called what its tool policy refuses."""
+
+TOOL_UNAVAILABLE = "tool_unavailable"
+"""Error type of an agent whose tool is not to be had on this platform."""
 
 TOOL_ERROR = "tool_error"
 """Error type of an agent that stops when a tool fails (`stop_on_tool_error`)."""
@@ -60,13 +82,14 @@ def fold_step(plan: Plan, frame: Frame, event: StepEvent, given: str = "") -> Fr
         case ev.ModelTurnCompleted():
             return with_step(frame, _turn(plan, frame, frame.live[event.key], event))
         case ev.ToolCallStarted():
-            # Where the call is what a new attempt begins with, the step itself is not in flight: its call is.
-            state = replace(frame.live[event.key], phase=StepPhase.READY)
-            return with_step(frame, _call(state, event.call_id, CallPhase.RUNNING))
+            return with_step(frame, _called(plan, frame.live[event.key], event))
         case ev.ToolCallCompleted():
             return with_step(frame, _call(frame.live[event.key], event.call_id, CallPhase.DONE, event.output))
+        case ev.ToolCallFailed() if event.uncertain:
+            return with_step(frame, _in_doubt(plan, frame.live[event.key], event))
         case ev.ToolCallFailed():
-            return with_step(frame, _call(frame.live[event.key], event.call_id, CallPhase.FAILED, event.message))
+            state = _call(frame.live[event.key], event.call_id, CallPhase.FAILED, event.message)
+            return with_step(frame, _without_tool(state, event.call_id) if event.unavailable else state)
         case ev.ToolPolicyDenied():
             return with_step(frame, _call(frame.live[event.key], event.call_id, CallPhase.DENIED, event.reason))
         case ev.HumanAnswered():
@@ -86,7 +109,8 @@ def _started(plan: Plan, frame: Frame, event: ev.StepStarted, given: str) -> Fra
         text = input_of(flow, frame, step_named(flow, step_id, event.index), event.index, given)
         state = StepState(event.key, step_id, event.step_id, event.step_kind, text, event.index)
         frame = _visited(flow, frame, step_id)
-    inner = None
+    # Agents that answer calls of an earlier attempt go on: the new one needs their answers.
+    inner = state.frame if holds_calls(state) else None
     if event.flow is not None:
         step, key = step_of(flow, state), nested_key(event.key, event.attempt)
         inner = nested(plan, frame, step, event.flow, key, state.input_text, given=given)
@@ -94,7 +118,7 @@ def _started(plan: Plan, frame: Frame, event: ev.StepStarted, given: str) -> Fra
         frame,
         replace(
             state,
-            phase=StepPhase.RUNNING if inner is None else StepPhase.NESTED,
+            phase=StepPhase.RUNNING if event.flow is None else StepPhase.NESTED,
             attempt=event.attempt,
             retry_at=None,
             uncertain=False,
@@ -110,12 +134,21 @@ def _asked(plan: Plan, frame: Frame, event: ev.HumanAsked, given: str) -> Frame:
         text = input_of(flow, frame, step_named(flow, event.step_id, event.index), event.index, given)
         state = StepState(event.key, event.step_id, event.step_id, StepKind.HUMAN, text, event.index)
         frame = _visited(flow, frame, event.step_id)
-    task = TaskState(event.continuation_id, event.request.id, event.expires_at)
+    task = TaskState(
+        event.continuation_id, event.request.id, event.expires_at, about=event.about, subject=event.subject
+    )
     decided = state.task.decision if state.task is not None else None
     return with_step(frame, replace(state, phase=StepPhase.ASKED, task=task, decided=decided))
 
 
 def _answered(plan: Plan, frame: Frame, state: StepState, event: ev.HumanAnswered) -> Frame:
+    match state.task.about if state.task is not None else None:
+        case About.APPROVAL:
+            return with_step(frame, answered_approval(plan, state, event))
+        case About.BUDGET:
+            return with_step(frame, _granted(state, event))
+        case None:
+            pass
     judged = reviewed(state, event)
     if judged is not None:
         return with_step(frame, judged)
@@ -137,6 +170,21 @@ def _answered(plan: Plan, frame: Frame, state: StepState, event: ev.HumanAnswere
     text = answer_text(event.decision, state.input_text, content=event.content, selected_option=event.selected_option)
     settled = replace(state, phase=StepPhase.SETTLED, task=task, output_text=text, screening=Screening())
     return with_step(frame, settled)
+
+
+def _granted(state: StepState, event: ev.HumanAnswered) -> StepState:
+    """The step after a person decided whether more may be used; how much more, the run keeps."""
+    if event.decision is not Decision.REJECTED:
+        return replace(state, phase=StepPhase.READY, task=None)
+    reason = f": {event.content}" if event.content else ""
+    return replace(
+        state,
+        phase=StepPhase.FAILED,
+        task=None,
+        error_type=BUDGET_EXCEEDED,
+        error_message=f"The budget is used up, and a person refused more{reason}.",
+        violation=True,
+    )
 
 
 def _reviewed(plan: Plan, state: StepState, event: ev.HumanAnswered) -> StepState:
@@ -176,7 +224,18 @@ def _failed(plan: Plan, frame: Frame, state: StepState, event: ev.StepFailed) ->
         case ev.Resolution.RETRY:
             if state.phase is not StepPhase.RUNNING:
                 # The conversation itself led nowhere. When only the model's answer was lost, it is taken up again.
-                lost = replace(lost, messages=(), calls=(), turn=0, output_text=None, screening=Screening(), task=None)
+                lost = replace(
+                    lost,
+                    messages=(),
+                    calls=(),
+                    turn=0,
+                    output_text=None,
+                    screening=Screening(),
+                    task=None,
+                    outline=None,
+                    misfits=0,
+                    misfit=None,
+                )
             return with_step(frame, replace(lost, phase=StepPhase.RETRY, retry_at=event.retry_at, frame=None))
         case ev.Resolution.CONTINUE:
             return _ended(plan, frame, state, state.input_text, failed=True)
@@ -210,6 +269,8 @@ def _visited(flow: Flow, frame: Frame, step_id: str) -> Frame:
 
 def _ended(plan: Plan, frame: Frame, state: StepState, text: str, *, failed: bool) -> Frame:
     flow = flow_of(plan, frame)
+    if frame.flow == CALLS_FLOW:
+        return replace(without_step(frame, state.key), outputs={**frame.outputs, state.key: text})
     frame = without_step(frame if failed else kept(plan, frame, state, text), state.key)
     if _is_aggregator(flow, state.step_id):
         return replace(frame, outputs={**frame.outputs, state.step_id: text})
@@ -260,18 +321,23 @@ def _goto(plan: Plan, flow: Flow, state: StepState) -> str | None:
 
 
 def _turn(plan: Plan, frame: Frame, state: StepState, event: ev.ModelTurnCompleted) -> StepState:
-    answer = Message(Role.ASSISTANT, event.text, tool_calls=event.tool_calls, raw=event.raw)
-    messages = (*conversation(state), answer)
-    state = replace(state, turn=event.turn, messages=messages, usage=state.usage + event.usage)
     flow = flow_of(plan, frame)
     step = step_of(flow, state)
-    agent = plan.agents[ROOT if frame.flow == AGENT_FLOW else step.ref]
+    agent = plan.agents[agent_of(frame, step)]
+    if is_planning(agent, state):
+        used = state.usage + event.usage
+        return replace(state, phase=StepPhase.READY, turn=event.turn, outline=event.text, usage=used, uncertain=False)
+    answer = Message(Role.ASSISTANT, event.text, tool_calls=event.tool_calls, raw=event.raw)
+    messages = (*conversation(state), answer)
+    state = replace(state, turn=event.turn, messages=messages, usage=state.usage + event.usage, misfit=event.misfit)
     handed = transfer(flow, step, event.tool_calls)
     if handed is not None:
         text = handed_text(event.text, handed[1], state.input_text)
         return replace(state, phase=StepPhase.SETTLED, output_text=text, calls=(), screening=Screening())
     lost = {call.id: why for call in event.tool_calls if (why := misdirected(flow, step, agent, call)) is not None}
     if not lost and not needs_tools(agent, event.tool_calls):
+        if event.misfit is not None:
+            return _to_be_mended(state, event.misfit)
         return replace(state, phase=StepPhase.SETTLED, output_text=event.text, calls=(), screening=Screening())
     if not needs_tools(agent, event.tool_calls):
         # Every wish needs an answer, also those that the strategy simple passes over.
@@ -279,15 +345,78 @@ def _turn(plan: Plan, frame: Frame, state: StepState, event: ev.ModelTurnComplet
     calls = tuple(
         CallState(call, state.call_count + place, CallPhase.FAILED, lost[call.id])
         if call.id in lost
-        else CallState(call, state.call_count + place)
+        else CallState(
+            call,
+            state.call_count + place,
+            needs_approval=call.id in event.approvals,
+            admitted=call.id in event.admitted,
+        )
         for place, call in enumerate(event.tool_calls, 1)
     )
-    return replace(state, phase=StepPhase.READY, uncertain=False, calls=calls, call_count=state.call_count + len(calls))
+    return replace(
+        state, phase=StepPhase.READY, uncertain=False, calls=calls, call_count=state.call_count + len(calls), frame=None
+    )
+
+
+def _to_be_mended(state: StepState, misfit: str) -> StepState:
+    """The step whose last answer does not fit its schema: the model is told what, and asked again."""
+    said = replace(state.messages[-1], tool_calls=(), raw=None) if state.messages[-1].tool_calls else state.messages[-1]
+    wish = f"Your answer does not fit the required JSON Schema: {misfit} Answer again with nothing but JSON that fits."
+    return replace(
+        state,
+        phase=StepPhase.READY,
+        uncertain=False,
+        messages=(*state.messages[:-1], said, Message(Role.USER, wish)),
+        calls=(),
+        misfits=state.misfits + 1,
+    )
+
+
+def _called(plan: Plan, state: StepState, event: ev.ToolCallStarted) -> StepState:
+    """The step once a tool is being called. Where an agent is the tool, it works in a frame of the step."""
+    if event.inner is not None:
+        calls = (*state.calls, CallState(event.inner, event.number, CallPhase.RUNNING, inner=True))
+        return replace(state, calls=calls, call_count=event.number)
+    # Where the call is what a new attempt begins with, the step itself is not in flight: its call is.
+    state = _call(replace(state, phase=StepPhase.READY), event.call_id, CallPhase.RUNNING)
+    tool = plan.tools.get(event.tool_name)
+    call = next(call for call in state.calls if call.call.id == event.call_id)
+    if not call.admitted or tool is None or tool.agent is None:
+        return state
+    key = call_key(state, call)
+    text = call.call.arguments.get("input")
+    text = text if isinstance(text, str) else ""
+    child = StepState(key, event.tool_name, event.tool_name, StepKind.AGENT, text)
+    frame = state.frame
+    if frame is None:
+        frame = Frame(CALLS_FLOW, nested_key(state.key, state.attempt), text)
+    return replace(state, frame=with_step(frame, child))
+
+
+def _without_tool(state: StepState, call_id: str) -> StepState:
+    calls = tuple(replace(call, unavailable=True) if call.call.id == call_id else call for call in state.calls)
+    return replace(state, calls=calls)
+
+
+def _in_doubt(plan: Plan, state: StepState, event: ev.ToolCallFailed) -> StepState:
+    """The step whose call was given up while it was at work. What must not happen twice waits for a person."""
+    calls = tuple(
+        replace(call, phase=CallPhase.READY, uncertain=True) if call.call.id == event.call_id else call
+        for call in state.calls
+    )
+    if doubtful_call(plan, replace(state, calls=calls)) is None:
+        return _call(state, event.call_id, CallPhase.FAILED, event.message)
+    return replace(state, calls=calls)
 
 
 def _call(state: StepState, call_id: str, phase: CallPhase, output: str = "") -> StepState:
     if all(call.call.id != call_id for call in state.calls):
         raise KeyError(f"{state.key} {call_id}")
+    if phase in (CallPhase.DONE, CallPhase.FAILED) and holds_calls(state) and state.frame is not None:
+        ended = next(call_key(state, call) for call in state.calls if call.call.id == call_id)
+        outputs = {key: text for key, text in state.frame.outputs.items() if key != ended}
+        rest = replace(without_step(state.frame, ended), outputs=outputs)
+        state = replace(state, frame=rest if rest.live or rest.outputs else None)
     calls = tuple(
         replace(call, phase=phase, output=output, uncertain=False) if call.call.id == call_id else call
         for call in state.calls

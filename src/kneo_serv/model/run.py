@@ -8,7 +8,7 @@ from typing import Any
 from kneo_serv.model.ids import ContinuationId, Owner, PlanHash, RequestId, RunId, StepKey
 from kneo_serv.model.message import Message, ToolCall, Usage
 from kneo_serv.model.plan import StepKind
-from kneo_serv.model.task import Decision
+from kneo_serv.model.task import About, Decision
 
 
 class RunStatus(StrEnum):
@@ -119,8 +119,19 @@ class CallState:
     output: str = ""
     """The tool's answer, or the error as the model is told."""
     uncertain: bool = False
-    """A crash came while it was in flight: nobody knows whether it happened."""
+    """A crash or a time limit came while it was in flight: nobody knows whether it happened."""
     screening: Screening = Screening()
+    needs_approval: bool = False
+    approved: str | None = None
+    """Digest of the call that a person agreed to."""
+    edited: bool = False
+    """The person wrote other arguments."""
+    admitted: bool = False
+    """The guard lets it pass to the agent that answers it."""
+    unavailable: bool = False
+    """The tool is not to be had here: the step fails, and calls it when the run is continued."""
+    inner: bool = False
+    """A runtime with a loop of its own made it, within a model turn that is not over."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -132,6 +143,8 @@ class TaskState:
     expires_at: float | None = None
     escalated: bool = False
     decision: Decision | None = None
+    about: About | None = None
+    subject: str | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -178,6 +191,12 @@ class StepState:
     """By guardrail: how often the model was asked again because of it."""
     decided: Decision | None = None
     """What the step's own person decided, while another one is asked about the text."""
+    outline: str | None = None
+    """The plan that an agent of the strategy plan-act made for itself."""
+    misfits: int = 0
+    """Answers that did not fit the agent's `output_schema`."""
+    misfit: str | None = None
+    """What did not fit in the last one."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -214,6 +233,22 @@ class Frame:
 
 
 @dataclass(frozen=True, slots=True)
+class Spent:
+    """What an agent used within a run. `seconds` is the time of its steps at work."""
+
+    usage: Usage = Usage()
+    seconds: float = 0.0
+
+
+@dataclass(frozen=True, slots=True)
+class Clock:
+    """Since when an agent is at work in a step."""
+
+    agent: str
+    since: float
+
+
+@dataclass(frozen=True, slots=True)
 class Run:
     """The present state of a run, folded from its events. Small: it does not grow with the steps behind it."""
 
@@ -245,6 +280,14 @@ class Run:
     engine_version: int = 1
     token_budget: int | None = None
     """Of the platform, for a plan that has none of its own."""
+    seconds: float = 0.0
+    """At work so far. Time in which it rests does not count."""
+    spent: Mapping[str, Spent] = field(default_factory=dict)
+    """By key of the agent."""
+    clocks: Mapping[StepKey, Clock] = field(default_factory=dict)
+    """Of the agents' steps that are at work."""
+    grants: Mapping[str, int] = field(default_factory=dict)
+    """By scope of a budget: how often a person agreed to as much again."""
 
 
 @dataclass(frozen=True, slots=True)

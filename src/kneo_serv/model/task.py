@@ -19,6 +19,15 @@ class Decision(StrEnum):
     PROVIDED = "provided"
 
 
+class About(StrEnum):
+    """What a step asks about beside its own text."""
+
+    APPROVAL = "approval"
+    """Whether a tool may be called."""
+    BUDGET = "budget"
+    """Whether more may be used."""
+
+
 class TaskStatus(StrEnum):
     """Where a human task stands. Only an open one can be answered."""
 

@@ -8,6 +8,8 @@ from typing import Any
 from kneo_serv.errors import StepError, StepTimeoutError
 from kneo_serv.model.message import Message, Role, Turn, TurnRequest
 from kneo_serv.model.plan import AgentPlan, Plan
+from kneo_serv.observe import current_trace
+from kneo_serv.platform.wrapping import Wrapping
 from kneo_serv.runtime import Runtime
 from kneo_serv.tools import CallContext, HandlerPool, call_scope
 
@@ -21,10 +23,12 @@ class Aides:
         pool: HandlerPool,
         load: Callable[[str], Callable[..., Any]],
         runtime: Callable[[Plan, str], Runtime],
+        wrapping: Wrapping | None = None,
     ) -> None:
         self._pool = pool
         self._load = load
         self._runtime = runtime
+        self._wrapping = wrapping or Wrapping()
 
     async def call(
         self, plan: Plan, name: str, text: str, *, context: CallContext, timeout: float | None, **options: Any
@@ -48,15 +52,33 @@ class Aides:
         messages = (*instructions(plan, agent), Message(Role.USER, text))
         try:
             async with asyncio.timeout(timeout) as scope:
-                return await self._runtime(plan, name).turn(TurnRequest(agent.name, messages, (), key))
+                request = TurnRequest(agent.name, messages, (), key, headers=current_trace())
+                return await self._wrapping.turn(agent, request, self._runtime(plan, name).turn, {})
         except TimeoutError:
             if not scope.expired():
                 raise
             raise StepTimeoutError(f"Agent {agent.name!r} took longer than {timeout or 0:g} seconds.") from None
 
 
-def instructions(plan: Plan, agent: AgentPlan) -> tuple[Message, ...]:
-    """What the agent is told before anything else: its system prompt, and the texts of its skills."""
+_PLANNING = (
+    "Before anything is done: write a short plan, step by step, of how to answer what you are asked. Name the tools "
+    "that each step needs. Write nothing but the plan; you carry it out afterwards."
+)
+
+
+def instructions(
+    plan: Plan, agent: AgentPlan, *, planning: bool = False, outline: str | None = None
+) -> tuple[Message, ...]:
+    """What the agent is told before anything else: its system prompt, the texts of its skills, and its own plan.
+
+    An agent that is `planning` is told so, and which tools it will have.
+    """
     texts = [agent.system_prompt or "", *(plan.skills.get(name, "") for name in agent.skills)]
+    if planning:
+        tools = [plan.tools[name].definition for name in agent.tools if name in plan.tools]
+        offered = "\n".join(f"- {tool.name}: {tool.description}" for tool in tools)
+        texts += [_PLANNING, f"Tools:\n{offered}" if offered else ""]
+    if outline:
+        texts.append(f"This is your plan. Carry it out, and then answer.\n{outline}")
     text = "\n\n".join(part for part in texts if part)
     return (Message(Role.SYSTEM, text),) if text else ()

@@ -25,7 +25,7 @@ async def view_of(store: Store, record: RunRecord, *, trace_limit: int) -> dict[
     return views.run_view(
         record,
         tasks[0] if tasks else None,
-        visited=views.visited_steps(events),
+        story=views.Story.told(events),
         trace_event_count=len(trace) + dropped,
     )
 
@@ -49,16 +49,13 @@ async def result_of(store: Store, record: RunRecord) -> RunResult:
     except JournalUnreadableError:
         # The run is parked for it, and its error says so.
         events = []
+    story = views.Story.told(events)
     metadata["workflow"] = {
         "name": record.workflow_name,
         "type": record.workflow_kind,
-        "visited_steps": views.visited_steps(events),
+        "visited_steps": list(story.visited),
     }
-    metadata["usage"] = {
-        "input_tokens": record.input_tokens,
-        "output_tokens": record.output_tokens,
-        "total_tokens": record.input_tokens + record.output_tokens,
-    }
+    metadata["usage"] = views.usage_view(story, record)
     return RunResult(
         run_id=record.id,
         status=PAUSED if record.status is RunStatus.BLOCKED else record.status.value,

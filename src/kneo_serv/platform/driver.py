@@ -30,8 +30,10 @@ from kneo_serv.model.ids import Owner, RunId, StepKey
 from kneo_serv.model.run import Phase
 from kneo_serv.platform.draft import Draft
 from kneo_serv.platform.journal import RunJournal
+from kneo_serv.platform.leg import Leg
+from kneo_serv.platform.onlooker import Onlooker, Passing
 from kneo_serv.platform.options import PlatformOptions
-from kneo_serv.platform.outcome import Outcome, event_of, late
+from kneo_serv.platform.outcome import InnerCall, Outcome, begins, event_of, is_awaited, late
 from kneo_serv.platform.performer import Performer
 from kneo_serv.platform.sessions import History
 from kneo_serv.store.contract import Appended, Refusal, Refused
@@ -56,6 +58,14 @@ class DriveEnd(StrEnum):
     """The lease was lost: another worker goes on."""
     STOPPED = "stopped"
     """Nothing more is to be done in this leg; the lease is to be given back."""
+
+
+@dataclass(slots=True, eq=False)
+class _Note:
+    """Something that an effect waits to have journaled."""
+
+    call: InnerCall
+    kept: asyncio.Future[bool]
 
 
 @dataclass(slots=True)
@@ -83,9 +93,15 @@ class Driver:
         ids: IdSource,
         options: PlatformOptions,
         history: History | None = None,
+        onlooker: Onlooker | None = None,
     ) -> None:
         self._journal = journal
+        self._onlooker: Onlooker = onlooker or Passing()
         self._history = history or {}
+        active = self._onlooker.active
+        self._leg = Leg(lease.run_id, lease.fence, self._note, self._is_held, self._history, active)
+        self._notes: list[_Note] = []
+        self._unkept: list[_Note] = []
         self._lease = lease
         self._reason = reason
         self._performer = performer
@@ -135,6 +151,7 @@ class Driver:
             end = await self._drive(outcomes)
         finally:
             outcomes += await self._settle()
+            outcomes = [outcome for outcome in outcomes if not begins(outcome)]
         if outcomes and end is DriveEnd.STOPPED:
             end = await self._keep(outcomes)
         if outcomes and end is DriveEnd.ENDED:
@@ -168,6 +185,7 @@ class Driver:
                     continue
                 leading = []
                 outcomes.clear()
+                self._acknowledge(draft)
                 if draft.run.status.is_terminal:
                     return DriveEnd.ENDED
                 if release:
@@ -175,6 +193,10 @@ class Driver:
                 self._drop_unneeded()
                 if not self._launch(effects):
                     return DriveEnd.LOST
+            elif outcomes:
+                # All of them were wishes to begin something, and refused.
+                outcomes.clear()
+                self._acknowledge(draft)
             elif not self._tasks and posture(draft.run).phase is Phase.RUNNABLE and not self._stopping:
                 raise JournalFault(f"run {draft.run.id} is neither at work nor at rest after event {draft.run.seq}")
             elif self._rests(draft, effects):
@@ -195,7 +217,8 @@ class Driver:
         for event in leading:
             draft.add(event)
         for outcome in outcomes:
-            draft.add(event_of(plan, draft.run, outcome, now=now))
+            if not begins(outcome) or (is_awaited(draft.run, outcome) and not self._stopping):
+                draft.add(event_of(plan, draft.run, outcome, now=now))
         effects: list[Effect] = []
         deadline = draft.run.deadline_at
         if deadline is not None and now > deadline:
@@ -222,15 +245,14 @@ class Driver:
 
     def _launch(self, effects: list[Effect]) -> bool:
         """Begins the effects; False when somebody else may have the run by now, in whose leg they count as lost."""
-        if effects and self._clock.monotonic() >= self._lease.valid_until:
+        if effects and not self._is_held():
             return False
-        journal, fence = self._journal, self._lease.fence
+        journal = self._journal
         for effect in effects:
             if find(journal.run.frame, effect.key) is None:
                 continue  # enough of its siblings finished within the same append
-            task = asyncio.create_task(
-                self._performer.perform(journal.plan, journal.run.id, fence, effect, history=self._history)
-            )
+            with self._onlooker.active(effect):
+                task = asyncio.create_task(self._performer.perform(journal.plan, self._leg, effect))
             task.add_done_callback(lambda _: self._wakened.set())
             self._tasks[task] = effect.key
         return True
@@ -250,7 +272,28 @@ class Driver:
         done = [task for task in self._tasks if task.done()]
         for task in done:
             del self._tasks[task]
-        return [task.result() for task in done if not task.cancelled()]
+        notes, self._notes = self._notes, []
+        self._unkept += notes
+        # What happened within an effect comes before what came of it.
+        return [note.call for note in notes] + [task.result() for task in done if not task.cancelled()]
+
+    def _is_held(self) -> bool:
+        return not self._lease.lost and self._clock.monotonic() < self._lease.valid_until
+
+    async def _note(self, call: InnerCall) -> bool:
+        """Journals what happens within an effect; whether the effect may go on."""
+        note = _Note(call, asyncio.get_running_loop().create_future())
+        self._notes.append(note)
+        self._wakened.set()
+        return await note.kept and self._is_held()
+
+    def _acknowledge(self, draft: Draft) -> None:
+        """Tells the effects that wait whether what they wanted to have journaled is durable now."""
+        journaled = {id(recorded.event) for recorded in draft.events}
+        notes, self._unkept = self._unkept, []
+        for note in notes:
+            if not note.kept.done():
+                note.kept.set_result(id(note.call.event) in journaled)
 
     def _drop_unneeded(self) -> None:
         """Cancels what is in flight for branches that nobody waits for any more."""
@@ -268,7 +311,8 @@ class Driver:
         if hanging:
             log.warning("%d calls of run %s did not end when cancelled", len(hanging), self._journal.run.id)
         self._tasks.clear()
-        return [task.result() for task in done if not task.cancelled()]
+        notes, self._notes = self._notes, []
+        return [note.call for note in notes] + [task.result() for task in done if not task.cancelled()]
 
     async def _keep(self, outcomes: list[Outcome]) -> DriveEnd:
         """Journals what ended while this leg was being left, so that the next one does not do it again."""

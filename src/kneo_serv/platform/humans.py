@@ -2,7 +2,7 @@
 
 from collections.abc import Sequence
 
-from kneo_serv.engine import find, refusal
+from kneo_serv.engine import arguments_of, find, refusal
 from kneo_serv.engine.answers import ALLOWED
 from kneo_serv.errors import (
     DecisionNotAllowedError,
@@ -21,6 +21,8 @@ from kneo_serv.platform.outside import Outside, OutsideRefused
 from kneo_serv.store.contract import Store
 
 _PLACEHOLDER = "[REDACTED"
+_ARGUMENTS = "arguments_digest"
+"""Among the metadata of a question about a tool call."""
 
 
 class Humans:
@@ -168,6 +170,9 @@ def check_answer(task: HumanTask, response: HumanResponse) -> Decision:
         selected_option=response.selected_option,
     )
     content = response.content or ""
+    is_call = _ARGUMENTS in task.request.metadata
+    if why is None and is_call and decision is Decision.EDITED and arguments_of(content) is None:
+        why = "The content must be the new arguments of the tool call, as a JSON object."
     if why is None and _PLACEHOLDER in content and _PLACEHOLDER not in task.input_text:
         why = (
             "The content holds a placeholder of a redacted text, which would replace the real one. "

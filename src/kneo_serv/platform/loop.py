@@ -46,6 +46,25 @@ class LoopThread:
             future.cancel()
             raise
 
+    async def reach[T](self, coroutine: Coroutine[Any, Any, T]) -> T:
+        """Runs the coroutine on the loop; its result, awaited on the caller's own loop without blocking it.
+
+        Who is cancelled here cancels the coroutine there.
+
+        Raises:
+            PlatformClosedError: the loop is closed.
+        """
+        if self._closed:
+            coroutine.close()
+            raise PlatformClosedError("The platform was shut down; make a new PlatformManager.")
+        try:
+            return await asyncio.wrap_future(asyncio.run_coroutine_threadsafe(coroutine, self._loop))
+        except asyncio.CancelledError:
+            task = asyncio.current_task()
+            if not self._closed or (task is not None and task.cancelling()):
+                raise
+            raise PlatformClosedError("The platform was shut down while this call was at work.") from None
+
     def close(self, timeout: float = 5.0) -> None:
         """Stops the loop and its thread. Idempotent."""
         if self._closed:

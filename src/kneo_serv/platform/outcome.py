@@ -1,6 +1,6 @@
 """What came of an effect, and the event that it becomes."""
 
-from collections.abc import Mapping
+from collections.abc import Awaitable, Callable, Mapping
 from dataclasses import dataclass, field
 from typing import Any, assert_never
 
@@ -47,6 +47,9 @@ class Spoken:
     turn: Turn
     metadata: Mapping[str, Any] = field(default_factory=dict)
     """Of the event: what became of the conversation before it was sent."""
+    approvals: tuple[str, ...] = ()
+    admitted: tuple[str, ...] = ()
+    misfit: str | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -58,6 +61,16 @@ class ToolAnswered:
     attempt: int
     call_id: str
     event: ev.ToolCallCompleted | ev.ToolCallFailed | ev.ToolPolicyDenied
+
+
+@dataclass(frozen=True, slots=True)
+class InnerCall:
+    """A tool call began or ended inside a model turn that is still going on."""
+
+    key: StepKey
+    step_id: str
+    attempt: int
+    event: ev.ToolCallStarted | ev.ToolCallCompleted | ev.ToolCallFailed | ev.ToolPolicyDenied
 
 
 @dataclass(frozen=True, slots=True)
@@ -78,12 +91,15 @@ class Checked:
         return self.check.attempt
 
 
-type Outcome = Returned | Lost | Spoken | ToolAnswered | Checked
+type Outcome = Returned | Lost | Spoken | ToolAnswered | InnerCall | Checked
+
+type Noter = Callable[[InnerCall], Awaitable[bool]]
+"""Journals what has to be durable before an effect goes on; False when the run has no more use for it."""
 
 
 def event_of(plan: Plan, run: Run, outcome: Outcome, *, now: float) -> ev.Event:
     """The event that an outcome becomes; a LateOutcome when the run has no more use for it."""
-    if not _is_awaited(run, outcome):
+    if not is_awaited(run, outcome):
         return late(outcome)
     match outcome:
         case Returned(key, step_id, _, text):
@@ -101,8 +117,11 @@ def event_of(plan: Plan, run: Run, outcome: Outcome, *, now: float) -> ev.Event:
                 turn.model_name,
                 turn.raw,
                 outcome.metadata,
+                outcome.approvals,
+                outcome.admitted,
+                outcome.misfit,
             )
-        case ToolAnswered():
+        case ToolAnswered() | InnerCall():
             return outcome.event
         case Checked(check, verdict):
             return applied(run, check, verdict)
@@ -121,7 +140,7 @@ def late(outcome: Outcome) -> ev.LateOutcome:
             )
         case Spoken(key, step_id, _, _, turn):
             return ev.LateOutcome(key, step_id, ev.ModelTurnCompleted.KIND, turn.text)
-        case ToolAnswered(key, step_id, _, _, event):
+        case ToolAnswered(key, step_id, _, _, event) | InnerCall(key, step_id, _, event):
             return ev.LateOutcome(key, step_id, event.KIND)
         case Checked(check):
             return ev.LateOutcome(check.key, check.step.id, ev.GuardrailApplied.KIND)
@@ -129,7 +148,8 @@ def late(outcome: Outcome) -> ev.LateOutcome:
             assert_never(outcome)
 
 
-def _is_awaited(run: Run, outcome: Outcome) -> bool:
+def is_awaited(run: Run, outcome: Outcome) -> bool:
+    """Whether the run still waits for this."""
     if run.status.is_terminal:
         return False
     state = find(run.frame, outcome.key)
@@ -140,3 +160,8 @@ def _is_awaited(run: Run, outcome: Outcome) -> bool:
     if isinstance(outcome, ToolAnswered):
         return any(call.call.id == outcome.call_id and call.phase is CallPhase.RUNNING for call in state.calls)
     return state.phase is StepPhase.RUNNING
+
+
+def begins(outcome: Outcome) -> bool:
+    """Whether it is no outcome yet, but a wish to begin something."""
+    return isinstance(outcome, InnerCall) and isinstance(outcome.event, ev.ToolCallStarted)

@@ -26,7 +26,7 @@ class CallContext:
     attempt: int
     fence: int
     trace: Mapping[str, str] = field(default_factory=dict, hash=False)
-    """Trace context (`traceparent`, `tracestate`) to pass on to what is called."""
+    """W3C trace context to send along with requests: `traceparent`, `tracestate`; empty outside a trace."""
 
 
 class NoCurrentCallError(InvalidRequestError, LookupError):

@@ -8,6 +8,7 @@ import weakref
 from collections import deque
 from collections.abc import Awaitable, Callable
 from dataclasses import dataclass, field
+from functools import partial
 from queue import SimpleQueue
 from typing import Any, cast
 
@@ -61,13 +62,19 @@ class HandlerPool:
         return self._abandoned
 
     async def run(
-        self, function: Callable[..., Any], *args: Any, timeout: float | None = None, name: str | None = None
+        self,
+        function: Callable[..., Any],
+        *args: Any,
+        timeout: float | None = None,
+        name: str | None = None,
+        entry: Callable[[], None] | None = None,
     ) -> Any:
         """What `function(*args)` returns; an awaitable is awaited here, on the caller's loop.
 
         The function sees the caller's context variables. `timeout` is in seconds and counts while the function runs;
         waiting for a free thread does not count, since the function cannot help it. `name` is what error texts call
-        the function. What the function raises is raised here, with one exception: what would tear down the caller
+        the function. `entry` is called right before the function, on its thread; when it raises, the function does
+        not begin. What the function raises is raised here, with one exception: what would tear down the caller
         (SystemExit, KeyboardInterrupt, a cancellation nobody asked for, StopIteration) becomes a StepError.
 
         Raises:
@@ -81,7 +88,8 @@ class HandlerPool:
             await self._acquire(label)
         try:
             async with asyncio.timeout(timeout) as scope:
-                result = await self._in_thread(function, args, label) if threaded else function(*args)
+                called = function if entry is None else partial(_entered, entry, function)
+                result = await self._in_thread(called, args, label) if threaded else called(*args)
                 threaded = False
                 return await _awaited(result, label) if inspect.isawaitable(result) else result
         except TimeoutError as error:
@@ -239,6 +247,11 @@ class _Waiter:
             self.granted = False
             return False
         return True
+
+
+def _entered(entry: Callable[[], None], function: Callable[..., Any], *args: Any) -> Any:
+    entry()
+    return function(*args)
 
 
 def _settle[T](future: "asyncio.Future[T]", value: T) -> None:

@@ -6,7 +6,7 @@ from kneo_serv.errors import InvalidRequestError
 from kneo_serv.model import event as ev
 from kneo_serv.model.ids import ContinuationId
 from kneo_serv.model.run import RunStatus
-from kneo_serv.platform.views import checkpoint_diff, checkpoints, recovery_context, replay_view, visited_steps
+from kneo_serv.platform.views import Story, checkpoint_diff, checkpoints, recovery_context, replay_view
 from tests.platform.views.journals import Journal, reviewed, row
 
 
@@ -72,7 +72,7 @@ def test_a_continued_run_has_no_error_any_more() -> None:
 
 def test_visited_steps_are_those_of_the_runs_own_workflow() -> None:
     journal = Journal().begin().function("f#1", "x", 0).function("f#1/i#1", "y", 0).function("g#1", "z", 1)
-    assert visited_steps(journal.events) == ["f", "g"]
+    assert Story.told(journal.events).visited == ["f", "g"]
 
 
 def test_a_difference_is_between_the_last_two_checkpoints_by_default() -> None:

@@ -4,7 +4,7 @@ import json
 from dataclasses import replace
 
 from kneo_serv.model.run import RunStatus
-from kneo_serv.platform.views import pause_metadata, request_view, run_view, task_view
+from kneo_serv.platform.views import Story, pause_metadata, request_view, run_view, task_view
 from tests.platform.views.journals import CONTINUATION, REQUEST, RUN, human_task, row
 
 
@@ -19,7 +19,7 @@ def test_a_run_shows_its_public_texts_and_its_times() -> None:
         completed_at=1002.5,
         tags=("nightly",),
     )
-    view = run_view(record, visited=["f", "g"], trace_event_count=7)
+    view = run_view(record, story=Story(frozenset(), visited=["f", "g"]), trace_event_count=7)
     assert (view["run_id"], view["id"], view["status"]) == (RUN, RUN, "completed")
     assert (view["input_text"], view["output_text"]) == ("mail [REDACTED_EMAIL]", "done")
     assert view["usage"] == {"input_tokens": 3, "output_tokens": 4, "total_tokens": 7}
@@ -57,7 +57,8 @@ def test_a_waiting_run_says_blocked_and_shows_what_it_waits_for() -> None:
 
 
 def test_nodes_of_a_graph_are_visited_nodes() -> None:
-    assert run_view(row(metadata={"workflow_type": "graph"}), visited=["n"])["visited_nodes"] == ["n"]
+    story = Story(frozenset(), visited=["n"])
+    assert run_view(row(metadata={"workflow_type": "graph"}), story=story)["visited_nodes"] == ["n"]
 
 
 def test_only_the_deciding_person_sees_the_real_text() -> None:

@@ -11,8 +11,14 @@ from urllib.parse import urlsplit
 
 import pytest
 
-from kneo_serv.errors import InvalidRequestError, PlatformClosedError, StepTimeoutError, ToolError
-from tests.tools.mcp.servers import address, dead, gone, pool, run, serving, stdio, until
+from kneo_serv.errors import (
+    InvalidRequestError,
+    PlatformClosedError,
+    StepTimeoutError,
+    ToolError,
+    ToolOutcomeUnknownError,
+)
+from tests.tools.mcp.servers import HERE, address, dead, gone, pool, run, serving, stdio, until
 
 
 def files(folder: Path) -> list[Path]:
@@ -121,6 +127,38 @@ def test_a_call_that_takes_too_long_is_cancelled_over_there(server: dict[str, An
     run(scenario())
 
 
+def test_a_call_whose_session_does_not_open_in_time_is_not_in_doubt() -> None:
+    silent = stdio(script=str(HERE / "odd_server.py"), args=("silent",))
+
+    async def scenario() -> None:
+        async with pool() as servers:
+            with pytest.raises(ToolError, match=r"longer than 0\.2 s\. It was not begun") as caught:
+                await servers.call("probe", silent, "large", {}, timeout=0.2)
+            assert not isinstance(caught.value, StepTimeoutError)
+            with pytest.raises(ToolError, match=r"the question for its tools took longer than 0\.2 s") as caught:
+                await servers.tools("probe", silent, timeout=0.2)
+            assert not isinstance(caught.value, StepTimeoutError)
+
+    run(scenario())
+
+
+def test_what_is_asked_right_before_a_call_can_stop_it(addresses: dict[str, dict[str, Any]]) -> None:
+    entries = []
+
+    def refuse() -> None:
+        entries.append("asked")
+        raise PermissionError("the lease is lost")
+
+    async def scenario() -> None:
+        async with pool() as servers:
+            with pytest.raises(PermissionError, match="the lease is lost"):
+                await servers.call("probe", addresses["http"], "die", {}, entry=refuse)
+            assert await servers.call("probe", addresses["http"], "echo", {"text": "alive"}) == "alive"
+
+    run(scenario())
+    assert entries == ["asked"]
+
+
 def test_the_time_limit_of_the_server_holds_where_the_call_has_none(addresses: dict[str, dict[str, Any]]) -> None:
     async def scenario() -> None:
         async with pool() as servers:
@@ -142,7 +180,7 @@ def test_a_server_killed_in_mid_call_fails_the_call_and_the_next_one_gets_a_fres
             await until(lambda: all(Path(f"{marker}{n}").exists() for n in range(3)))
             os.kill(pid, signal.SIGKILL)
             for outcome in await asyncio.gather(*tasks, return_exceptions=True):
-                assert isinstance(outcome, ToolError)
+                assert isinstance(outcome, ToolOutcomeUnknownError)
                 assert str(outcome) == (
                     "MCP server 'probe' ended during the call of its tool 'slow': its process was ended by SIGKILL. "
                     "Whether it was done is not known."

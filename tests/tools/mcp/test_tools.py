@@ -9,7 +9,7 @@ from typing import Any
 
 import pytest
 
-from kneo_serv.errors import InvalidRequestError, ToolArgumentValidationError, ToolError, ToolPolicyViolation
+from kneo_serv.errors import ToolArgumentValidationError, ToolPolicyViolation, ToolUnavailableError
 from kneo_serv.model.ids import RunId, StepKey
 from kneo_serv.model.plan import McpServerPlan, ToolPlan
 from kneo_serv.tools import (
@@ -148,12 +148,12 @@ def test_what_cannot_be_called_names_the_server_and_the_reason(probe: dict[str, 
                 ("typo", "MCP server 'probe' has no tool 'ecko'"),
                 ("lost", "The plan has no MCP server 'missing'"),
             ):
-                with pytest.raises(ToolError, match=reason):
+                with pytest.raises(ToolUnavailableError, match=reason):
                     await toolbox.described(["echo", name])
-                with pytest.raises(ToolError, match=reason):
+                with pytest.raises(ToolUnavailableError, match=reason):
                     await call(toolbox, name, {"text": ""})
             with pytest.raises(
-                InvalidRequestError, match="MCP server 'probe': An MCP server with transport http needs"
+                ToolUnavailableError, match="MCP server 'probe': An MCP server with transport http needs"
             ):
                 await call(box(servers, {"transport": "http"}), "echo", {"text": ""})
 

@@ -35,6 +35,12 @@ class ModelTurnCompleted:
     raw: str | None = None
     metadata: Mapping[str, Any] = field(default_factory=dict)
     """Under `memory`: the agent's policy, and how many messages there were before and after it."""
+    approvals: tuple[str, ...] = ()
+    """Ids of the calls that a person has to agree to first."""
+    admitted: tuple[str, ...] = ()
+    """Ids of the calls that the guard lets pass to the agent that answers them."""
+    misfit: str | None = None
+    """Why the answer does not fit the agent's `output_schema`; it never holds the answer itself."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -48,6 +54,8 @@ class ToolCallStarted:
     call_id: str
     tool_name: str
     number: int
+    inner: ToolCall | None = None
+    """The call itself, where a runtime with a loop of its own makes it within a model turn that is still going on."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -75,6 +83,10 @@ class ToolCallFailed:
     tool_name: str
     error_type: str
     message: str
+    uncertain: bool = False
+    """It was given up while it was at work: nobody knows whether it happened."""
+    unavailable: bool = False
+    """The tool is not to be had here, which is no business of the model: the step fails."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -6,7 +6,7 @@ from typing import Any, ClassVar
 
 from kneo_serv.model.ids import ContinuationId, RequestId, StepKey
 from kneo_serv.model.plan import OnTimeout
-from kneo_serv.model.task import Decision, HumanRequest
+from kneo_serv.model.task import About, Decision, HumanRequest
 
 
 @dataclass(frozen=True, slots=True)
@@ -21,6 +21,10 @@ class HumanAsked:
     request: HumanRequest
     index: int | None = None
     expires_at: float | None = None
+    about: About | None = None
+    """What is asked about, where it is neither the step's own question nor a text or an effect in doubt."""
+    subject: str | None = None
+    """Id of the tool call, or scope of the budget."""
 
 
 @dataclass(frozen=True, slots=True)

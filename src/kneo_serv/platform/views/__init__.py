@@ -7,12 +7,14 @@ from kneo_serv.platform.views.audit import audit_view
 from kneo_serv.platform.views.checkpoint import Checkpoint, checkpoints
 from kneo_serv.platform.views.difference import checkpoint_diff
 from kneo_serv.platform.views.recovery import recovery_context, replay_view
-from kneo_serv.platform.views.run import run_view, visited_steps
+from kneo_serv.platform.views.run import run_view, usage_view
+from kneo_serv.platform.views.story import Story
 from kneo_serv.platform.views.task import pause_metadata, request_view, task_view
 from kneo_serv.platform.views.trace import trace_events
 
 __all__ = [
     "Checkpoint",
+    "Story",
     "audit_view",
     "checkpoint_diff",
     "checkpoints",
@@ -23,5 +25,5 @@ __all__ = [
     "run_view",
     "task_view",
     "trace_events",
-    "visited_steps",
+    "usage_view",
 ]

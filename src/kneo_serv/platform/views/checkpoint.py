@@ -118,7 +118,7 @@ class Ledger:
             else bounded(request_fields(asked.request, note.input_text if note else "")),
             "continuation_id": None if asked is None else asked.continuation_id,
             "error": story.error_fields,
-            "usage": usage_fields(story.usage.input_tokens, story.usage.output_tokens),
+            "usage": usage_fields(story.usage),
             "parent_run_id": record.parent_run_id,
             "session_id": record.session_id,
             "tags": list(record.tags),

@@ -1,10 +1,11 @@
 """What callers see of a run."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from typing import Any
 
-from kneo_serv.model.event import Recorded, RunForked
-from kneo_serv.model.plan import FlowType
+from kneo_serv.model.event import RunForked
+from kneo_serv.model.message import Usage
+from kneo_serv.model.plan import ROOT, FlowType
 from kneo_serv.model.run import RunRecord
 from kneo_serv.model.task import HumanTask
 from kneo_serv.observe import redact_data, redact_text
@@ -14,13 +15,19 @@ from kneo_serv.platform.views.task import pause_metadata, request_view
 
 
 def run_view(
-    record: RunRecord, task: HumanTask | None = None, *, visited: Sequence[str] = (), trace_event_count: int = 0
+    record: RunRecord, task: HumanTask | None = None, *, story: Story | None = None, trace_event_count: int = 0
 ) -> dict[str, Any]:
     """The run as JSON object, with public texts; `task` is the open task that it waits for.
 
+    Without its `story`, what only the journal tells is left out: visited steps, costs, and what each agent used.
     Times are ISO texts in UTC, but `deadline_at` is seconds since the epoch.
     """
-    tokens = record.input_tokens + record.output_tokens
+    usage = (
+        usage_view(story, record)
+        if story is not None and story.usage.requests
+        else usage_fields(recorded_usage(record))
+    )
+    visited = [] if story is None else list(story.visited)
     return {
         "run_id": record.id,
         "id": record.id,
@@ -33,8 +40,8 @@ def run_view(
         "current_step_index": record.current_step_index,
         "current_step_id": record.current_step_id,
         "current_node_id": record.current_node_id,
-        "visited_steps": list(visited),
-        "visited_nodes": list(visited) if workflow_type(record) == FlowType.GRAPH else [],
+        "visited_steps": visited,
+        "visited_nodes": visited if workflow_type(record) == FlowType.GRAPH else [],
         "pending_human_request": None if task is None else request_view(task, private=False),
         "continuation_id": record.continuation_id if task is None else task.continuation_id,
         "parent_run_id": record.parent_run_id,
@@ -42,7 +49,7 @@ def run_view(
         "tags": list(record.tags),
         "error": error_of(record),
         "trace_event_count": trace_event_count,
-        "usage": usage_fields(record.input_tokens, record.output_tokens) if tokens else None,
+        "usage": usage if usage["total_tokens"] or usage.get("requests") else None,
         "metadata": _metadata(record, task),
         "created_at": iso(record.created_at),
         "updated_at": iso(record.updated_at),
@@ -52,21 +59,37 @@ def run_view(
     }
 
 
-def visited_steps(events: Sequence[Recorded]) -> list[str]:
-    """Ids of the finished steps of the run's own workflow, in the order in which they finished."""
-    story = Story.of(events)
-    for recorded in events:
-        story.tell(recorded)
-    return list(story.visited)
+def usage_view(story: Story, record: RunRecord) -> dict[str, Any]:
+    """What the run used, and what each of its agents did, as JSON object. Money in US dollars, by list price."""
+    names = {key: (record.agent_name or key) if key == ROOT else key for key in story.spent}
+    return {
+        **usage_fields(story.usage),
+        **_priced(story.usage),
+        "agents": {names[key]: {**usage_fields(used), **_priced(used)} for key, used in story.spent.items()},
+    }
 
 
-def usage_fields(input_tokens: int, output_tokens: int) -> dict[str, int]:
+def usage_fields(usage: Usage) -> dict[str, Any]:
     """Tokens as JSON object."""
     return {
-        "input_tokens": input_tokens,
-        "output_tokens": output_tokens,
-        "total_tokens": input_tokens + output_tokens,
+        "input_tokens": usage.input_tokens,
+        "output_tokens": usage.output_tokens,
+        "total_tokens": usage.total_tokens,
     }
+
+
+def _priced(usage: Usage) -> dict[str, Any]:
+    return {
+        "cached_tokens": usage.cached_tokens,
+        "requests": usage.requests,
+        "cost_usd": usage.cost_usd,
+        "unpriced_requests": usage.unpriced,
+    }
+
+
+def recorded_usage(record: RunRecord) -> Usage:
+    """What the run used, as far as its row tells."""
+    return Usage(record.input_tokens, record.output_tokens)
 
 
 def fork_fields(event: RunForked) -> dict[str, Any]:

@@ -4,7 +4,7 @@ The engine's own fold needs the plan; this one needs only the events, so that a 
 journal is kept. What no event says is computed: the input of a step is the text that flows in its frame.
 """
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any, Self
 from urllib.parse import unquote
@@ -73,6 +73,8 @@ class Story:
     error: tuple[str, str] | None = None
     """Type and message."""
     usage: Usage = Usage()
+    spent: dict[str, Usage] = field(default_factory=dict)
+    """By key of the agent."""
     started_at: float | None = None
     completed_at: float | None = None
     asked: dict[StepKey, ev.HumanAsked] = field(default_factory=dict)
@@ -86,6 +88,14 @@ class Story:
     def of(cls, events: Iterable[ev.Recorded]) -> Self:
         """An untold story of these events."""
         return cls(frozenset(recorded.event.key for recorded in events if isinstance(recorded.event, ev.EdgeTaken)))
+
+    @classmethod
+    def told(cls, events: Sequence[ev.Recorded]) -> Self:
+        """The story of these events, told to its end."""
+        story = cls.of(events)
+        for recorded in events:
+            story.tell(recorded)
+        return story
 
     @property
     def text(self) -> str:
@@ -147,7 +157,12 @@ class Story:
                 return self._fail(event)
             case ev.ModelTurnCompleted():
                 self.usage += event.usage
-                return self._heard(event.key)
+                note = self._heard(event.key)
+                self.spent[note.ref] = self.spent.get(note.ref, Usage()) + event.usage
+                return note
+            case ev.GuardrailApplied():
+                self.usage += event.usage
+                return self._note(event.key)
             case ev.ToolCallCompleted() | ev.ToolCallFailed() | ev.ToolPolicyDenied():
                 return self._heard(event.key)
             case ev.EdgeTaken() | ev.LateOutcome():
@@ -157,7 +172,6 @@ class Story:
                 | ev.ToolCallStarted()
                 | ev.StepReturned()
                 | ev.GuardrailStarted()
-                | ev.GuardrailApplied()
                 | ev.HumanReminded()
                 | ev.HumanEscalated()
                 | ev.HumanExpired()
@@ -212,6 +226,7 @@ class Story:
     def _fork(self, event: ev.RunForked) -> None:
         self.status, self.error, self.failed_step, self.completed_at = RunStatus.RUNNING, None, None, None
         self.started_at, self.usage = None, Usage()
+        self.spent.clear()
         self.asked.clear()
         if event.input_text is None:
             return

@@ -12,7 +12,7 @@ from kneo_serv.model.plan import FlowType
 from kneo_serv.model.run import RunRecord
 from kneo_serv.observe import redact_error
 from kneo_serv.platform.views.bounds import bounded, iso, preview
-from kneo_serv.platform.views.run import fork_fields
+from kneo_serv.platform.views.run import fork_fields, usage_fields
 from kneo_serv.platform.views.story import StepNote, Story, agent_of, workflow_type
 from kneo_serv.platform.views.task import request_fields
 from kneo_serv.platform.views.wire import WIRE, trace_type
@@ -150,6 +150,8 @@ class Timeline:
                     metadata["fallback_for"] = event.fallback_for
             case ev.StepCompleted():
                 fields["output_preview"] = preview(event.output_text)
+                if event.usage is not None:
+                    metadata["usage"] = usage_fields(event.usage) | {"cost_usd": event.usage.cost_usd}
             case ev.StepFailed():
                 fields["error"] = _error(event.error_type, event.message)
                 metadata |= {"resolution": event.resolution.value, "retry_at": event.retry_at}
@@ -191,6 +193,8 @@ class Timeline:
                 metadata |= {
                     "input_tokens": event.usage.input_tokens,
                     "output_tokens": event.usage.output_tokens,
+                    "cached_tokens": event.usage.cached_tokens,
+                    "cost_usd": event.usage.cost_usd,
                     "tool_call_count": len(event.tool_calls),
                     **event.metadata,
                 }

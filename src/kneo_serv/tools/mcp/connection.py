@@ -11,13 +11,15 @@ if TYPE_CHECKING:
 class ConnectionLostError(Exception):
     """There is no session, or no longer. `reason` goes on after a colon and holds no secret.
 
-    `reached` says whether the server may have begun with what it was asked.
+    `reached` says whether the server may have begun with what it was asked. `lacking` says that something is missing
+    here, such as a command or a key, so that no repetition helps.
     """
 
-    def __init__(self, reason: str, *, reached: bool) -> None:
+    def __init__(self, reason: str, *, reached: bool = False, lacking: bool = False) -> None:
         super().__init__(reason)
         self.reason = reason
         self.reached = reached
+        self.lacking = lacking
 
 
 class RefusedError(Exception):

@@ -114,7 +114,7 @@ def tls_context(config: ServerConfig, environ: Mapping[str, str]) -> ssl.SSLCont
                 context.load_cert_chain(config.client_cert, key_text or config.client_key, password=_no_password)
     except (OSError, ValueError) as error:  # ssl.SSLError is an OSError
         problem = "no such file" if isinstance(error, FileNotFoundError) else type(error).__name__
-        raise ConnectionLostError(f"its {step} cannot be used: {problem}", reached=False) from None
+        raise ConnectionLostError(f"its {step} cannot be used: {problem}", lacking=True) from None
     return context
 
 
@@ -123,16 +123,16 @@ def _secret_key(config: ServerConfig, environ: Mapping[str, str]) -> str | None:
     if config.client_key_ref is None:
         return None
     if config.client_cert is None:
-        raise ConnectionLostError("client_key_ref goes with a client_cert, and there is none", reached=False)
+        raise ConnectionLostError("client_key_ref goes with a client_cert, and there is none", lacking=True)
     value = environ.get(config.client_key_ref, "").strip()
     if not value:
         raise ConnectionLostError(
             f"{config.client_key_ref} is not set; client_key_ref names it as the variable that holds the client's key",
-            reached=False,
+            lacking=True,
         )
     if not value.startswith("-----BEGIN") and not Path(value).is_file():
         raise ConnectionLostError(
-            f"{config.client_key_ref} holds neither a key in PEM form nor the path of one", reached=False
+            f"{config.client_key_ref} holds neither a key in PEM form nor the path of one", lacking=True
         )
     return value
 

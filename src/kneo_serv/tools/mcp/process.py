@@ -71,7 +71,7 @@ class ServerProcess:
             )
         except (OSError, ValueError) as error:
             problem = error.strerror if isinstance(error, OSError) and error.strerror else type(error).__name__
-            raise ConnectionLostError(f"its command {command!r} cannot be started: {problem}", reached=False) from None
+            raise ConnectionLostError(f"its command {command!r} cannot be started: {problem}", lacking=True) from None
         return cls(config, Process(transport, protocol, loop), exited)
 
     async def read(self) -> bytes:
@@ -164,10 +164,10 @@ class _Protocol(SubprocessStreamProtocol):
 
 def _check(config: ServerConfig, command: str, path: str | None) -> None:
     if config.cwd is not None and not Path(config.cwd).is_dir():
-        raise ConnectionLostError(f"its working folder {Path(config.cwd).name!r} does not exist", reached=False)
+        raise ConnectionLostError(f"its working folder {Path(config.cwd).name!r} does not exist", lacking=True)
     here = Path(config.cwd or ".") / command if os.sep in command else None
     if not (here.is_file() if here else shutil.which(command, path=path)):
-        raise ConnectionLostError(f"its command {command!r} was not found; install it or give its path", reached=False)
+        raise ConnectionLostError(f"its command {command!r} was not found; install it or give its path", lacking=True)
 
 
 def _kill_group(pid: int) -> None:

@@ -7,7 +7,15 @@ from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
 from contextlib import asynccontextmanager
 from typing import TYPE_CHECKING, Any
 
-from kneo_serv.errors import InvalidRequestError, MissingExtraError, PlatformClosedError, StepTimeoutError, ToolError
+from kneo_serv.errors import (
+    InvalidRequestError,
+    MissingExtraError,
+    PlatformClosedError,
+    StepTimeoutError,
+    ToolError,
+    ToolOutcomeUnknownError,
+    ToolUnavailableError,
+)
 from kneo_serv.model.plan import McpServerPlan
 from kneo_serv.tools.mcp.config import ServerConfig
 from kneo_serv.tools.mcp.connection import ConnectionLostError, RefusedError
@@ -58,34 +66,38 @@ class McpServers:
         A mapping that this gave before and that is `outdated` is not given again: the server is asked once more.
 
         Raises:
-            ToolError: the server cannot be reached, or does not say; names it and the reason.
-            StepTimeoutError: `timeout` seconds are over.
+            ToolError: the server cannot be reached, or does not say in time; names it and the reason.
+            ToolUnavailableError: what is needed to reach it is missing here.
             MissingExtraError: the MCP library is not installed.
         """
 
         async def ask(session: "Session") -> Mapping[str, MCPToolSpec]:
             return await session.tools(outdated)
 
-        return await self._persistently(
-            name,
-            server,
-            ask,
-            what="the question for its tools",
-            options=self.options,
-            repeatable=True,
-            limit=self.options.call_seconds,
-            timeout=timeout,
-        )
+        try:
+            return await self._persistently(
+                name,
+                server,
+                ask,
+                what="the question for its tools",
+                options=self.options,
+                repeatable=True,
+                limit=self.options.call_seconds,
+                timeout=timeout,
+            )
+        except StepTimeoutError as over:
+            # Nothing was begun by it that somebody had to worry about.
+            raise ToolError(str(over)) from None
 
     async def tool(self, name: str, server: Server, tool: str, *, timeout: float | None = None) -> MCPToolSpec:
-        """One tool of the server; raises what `tools` raises, and ToolError when there is no such tool."""
+        """One tool of the server; raises what `tools` raises, and ToolUnavailableError when there is none."""
         found = await self.tools(name, server, timeout=timeout)
         if tool not in found:  # it may have come since
             found = await self.tools(name, server, outdated=found, timeout=timeout)
         if tool not in found:
             near = difflib.get_close_matches(tool, list(found), n=3, cutoff=0.6)
             hint = f" Did you mean {' or '.join(repr(each) for each in near)}?" if near else ""
-            raise ToolError(f"MCP server {name!r} has no tool {tool!r}.{hint}")
+            raise ToolUnavailableError(f"MCP server {name!r} has no tool {tool!r}.{hint}")
         return found[tool]
 
     async def call(
@@ -100,6 +112,7 @@ class McpServers:
         limit: float | None = None,
         timeout: float | None = None,
         options: McpOptions | None = None,
+        entry: Callable[[], None] | None = None,
     ) -> str:
         """The answer of one call, as text. A cancelled caller makes the server cancel this call, and nothing else.
 
@@ -114,10 +127,13 @@ class McpServers:
             limit: Seconds of the call itself. None: the server's own `timeout`, or that of the options.
             timeout: Seconds of everything, the opening of the session included.
             options: Instead of those of the pool, for retries and the time limit.
+            entry: Is called right before the question goes out, each time; when it raises, it does not go out.
 
         Raises:
-            ToolError: the tool failed, its answer is too large, the server cannot be reached, or ended meanwhile.
-            StepTimeoutError: the time is over.
+            ToolError: the tool failed, its answer is too large, or the server cannot be reached.
+            ToolOutcomeUnknownError: the server ended meanwhile, and the call was not made again.
+            ToolUnavailableError: what is needed to reach the server is missing here: a command, a file, a key.
+            StepTimeoutError: the time is over, and the call was under way.
             MissingExtraError: the MCP library is not installed.
             PlatformClosedError: the pool was closed.
         """
@@ -125,6 +141,8 @@ class McpServers:
         own = _config(name, server).timeout
 
         async def ask(session: "Session") -> str:
+            if entry is not None:
+                entry()
             return answer_text(await session.call(tool, arguments, meta or {}), tool)
 
         return await self._persistently(
@@ -167,27 +185,32 @@ class McpServers:
         """What comes of a question, asked again where that is allowed."""
         config = _config(name, server)
         label = f"MCP server {name!r}"
-        repetitions, reopened = 0, False
-        async with _in_time(timeout, f"{label}: {what}"):
-            while True:
-                opened = False
-                try:
-                    session = await self._session(config)
-                    await session.open()
-                    opened = True
-                    async with _in_time(limit, f"{label}: {what}"):
-                        return await ask(session)
-                except RefusedError as refusal:
-                    raise ToolError(f"{label}: {refusal}") from None
-                except ConnectionLostError as lost:
-                    if opened and not lost.reached and not reopened:
-                        # It ended while nobody used it, and nothing was asked yet.
-                        reopened = True
-                        continue
-                    repetitions += 1
-                    if repetitions > options.retries or (lost.reached and not repeatable):
-                        raise ToolError(_told(label, what, lost)) from None
-                await asyncio.sleep(options.wait_seconds(repetitions))
+        repetitions, reopened, begun = 0, False, False
+        try:
+            async with _in_time(timeout, f"{label}: {what}"):
+                while True:
+                    opened = False
+                    try:
+                        session = await self._session(config)
+                        await session.open()
+                        opened = begun = True
+                        async with _in_time(limit, f"{label}: {what}"):
+                            return await ask(session)
+                    except RefusedError as refusal:
+                        raise ToolError(f"{label}: {refusal}") from None
+                    except ConnectionLostError as lost:
+                        if opened and not lost.reached and not reopened:
+                            # It ended while nobody used it, and nothing was asked yet.
+                            reopened = True
+                            continue
+                        repetitions += 1
+                        if lost.lacking or repetitions > options.retries or (lost.reached and not repeatable):
+                            raise _failure(label, what, lost) from None
+                    await asyncio.sleep(options.wait_seconds(repetitions))
+        except StepTimeoutError as over:
+            if begun:
+                raise
+            raise ToolError(f"{over} It was not begun: there was no session yet.") from None
 
     async def _session(self, config: ServerConfig) -> "Session":
         if self._make is None:
@@ -224,10 +247,11 @@ def _config(name: str, server: Server) -> ServerConfig:
         raise InvalidRequestError(f"MCP server {name!r}: {error}") from None
 
 
-def _told(label: str, what: str, lost: ConnectionLostError) -> str:
-    if not lost.reached:
-        return f"{label} cannot be used: {lost.reason}."
-    return f"{label} ended during {what}: {lost.reason}. Whether it was done is not known."
+def _failure(label: str, what: str, lost: ConnectionLostError) -> ToolError:
+    if lost.reached:
+        return ToolOutcomeUnknownError(f"{label} ended during {what}: {lost.reason}. Whether it was done is not known.")
+    unusable = f"{label} cannot be used: {lost.reason}."
+    return ToolUnavailableError(unusable) if lost.lacking else ToolError(unusable)
 
 
 @asynccontextmanager

@@ -62,6 +62,7 @@ class Session:
         self._ready: asyncio.Future[Client] = self._loop.create_future()
         self._leave = asyncio.Event()
         self._reason = "the session was closed"
+        self._lacking = False
         self._process: ServerProcess | None = None
         self._users = 0
         self._retired = False
@@ -147,7 +148,7 @@ class Session:
         # Shielded, since the caller that happens to be the first one does not own the opening.
         client = await asyncio.shield(self._ready)
         if self._leave.is_set():
-            raise ConnectionLostError(self._reason, reached=False)
+            raise ConnectionLostError(self._reason)
         return client
 
     @asynccontextmanager
@@ -169,7 +170,7 @@ class Session:
     async def _translated(self, error: MCPError, what: str, asked: Exchange) -> Exception:
         if asked.forgotten:
             self.retire()
-            return ConnectionLostError("it no longer knows the session", reached=False)
+            return ConnectionLostError("it no longer knows the session")
         # Servers use this code for errors of their own too, and of those the session survives.
         closed = error.code == CONNECTION_CLOSED
         if closed and (error.message == "Connection closed" or self._leave.is_set()):
@@ -206,7 +207,7 @@ class Session:
         finally:
             self.end()
             if not self._ready.done():
-                self._ready.set_exception(ConnectionLostError(self._reason, reached=False))
+                self._ready.set_exception(ConnectionLostError(self._reason, lacking=self._lacking))
             if self._idle is not None:
                 self._idle.cancel()
 
@@ -252,6 +253,7 @@ class Session:
         words = self._process.last_words if self._process is not None and not self._ready.done() else ""
         match cause:
             case ConnectionLostError():
+                self._lacking = cause.lacking
                 return cause.reason
             case TimeoutError():
                 return f"it did not answer within {self._options.connect_seconds:g} s{words}"

@@ -1,10 +1,10 @@
 """The tools of one plan that MCP servers answer."""
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, replace
 from typing import Any
 
-from kneo_serv.errors import InvalidRequestError, ToolError
+from kneo_serv.errors import InvalidRequestError, ToolUnavailableError
 from kneo_serv.model.plan import McpServerPlan, ToolPlan
 from kneo_serv.model.tool import Effect, ToolDefinition
 from kneo_serv.tools.call_context import CallContext
@@ -44,8 +44,8 @@ class McpTools:
         """What the server says a tool takes, asked for once in each session; None where the plan says it itself.
 
         Raises:
-            ToolError: the server cannot be reached, or has no such tool.
-            StepTimeoutError: `timeout` seconds are over.
+            ToolError: the server cannot be reached.
+            ToolUnavailableError: it cannot be reached from here at all, or has no such tool.
             MissingExtraError: the MCP library is not installed.
         """
         name, definition = tool.definition.name, tool.definition
@@ -69,7 +69,13 @@ class McpTools:
         return known
 
     async def call(
-        self, tool: ToolPlan, arguments: Mapping[str, Any], *, context: CallContext, timeout: float | None
+        self,
+        tool: ToolPlan,
+        arguments: Mapping[str, Any],
+        *,
+        context: CallContext,
+        timeout: float | None = None,
+        entry: Callable[[], None] | None = None,
     ) -> str:
         """The answer as text; raises what `McpServers.call` raises."""
         definition = tool.definition
@@ -86,14 +92,15 @@ class McpTools:
             repeatable=definition.effect in _REPEATABLE,
             limit=definition.timeout_seconds,
             timeout=timeout,
+            entry=entry,
         )
 
     def _config(self, server: str) -> ServerConfig:
         if server not in self._configs:
             if server not in self._plans:
-                raise ToolError(f"The plan has no MCP server {server!r}.")
+                raise ToolUnavailableError(f"The plan has no MCP server {server!r}.")
             try:
                 self._configs[server] = ServerConfig.of(self._plans[server])
             except InvalidRequestError as error:
-                raise InvalidRequestError(f"MCP server {server!r}: {error}") from None
+                raise ToolUnavailableError(f"MCP server {server!r}: {error}") from None
         return self._configs[server]

@@ -1,0 +1,39 @@
+"""What one app serves. Two apps in one process share nothing of it unless they are given the same manager."""
+
+from collections.abc import Callable, Coroutine
+from dataclasses import dataclass, field
+from typing import Any
+
+from fastapi import Request
+
+from kneo_serv.errors import PlatformClosedError
+from kneo_serv.platform import PlatformManager
+from kneo_serv.platform.platform import Platform
+from kneo_serv.service.auth import AuthConfig
+from kneo_serv.service.limits import RequestLimits
+
+
+@dataclass(slots=True)
+class Service:
+    """The manager, and how it is served."""
+
+    manager: PlatformManager | None = None
+    auth: AuthConfig = field(default_factory=AuthConfig.disabled)
+    limits: RequestLimits = field(default_factory=RequestLimits)
+
+    @property
+    def platform(self) -> PlatformManager:
+        """The manager. Raises PlatformClosedError when there is none."""
+        if self.manager is None:
+            raise PlatformClosedError("The service has no platform: call set_platform_manager(manager) before serving.")
+        return self.manager
+
+    async def reach[T](self, use: Callable[[Platform], Coroutine[Any, Any, T]]) -> T:
+        """What `use` makes of the platform, on the platform's own loop, while the server's goes on."""
+        return await self.platform.reach(use)
+
+
+def service_of(request: Request) -> Service:
+    """What the app of this request serves."""
+    service: Service = request.app.state.service
+    return service
