@@ -215,6 +215,12 @@ class ToolUnavailableError(ToolError):
     code = "tool_unavailable"
 
 
+class ToolOutcomeUnknownError(ToolError):
+    """What should have answered a tool call is gone: nobody knows whether the call happened."""
+
+    code = "tool_outcome_unknown"
+
+
 class ToolPolicyViolation(ToolError):
     """The guard refused a tool call; the handler was not reached."""
 

@@ -207,10 +207,10 @@ def test_tools_that_cannot_be_called_say_why(plan_box: Toolbox) -> None:
 
 
 def test_definitions_come_in_the_asked_order_and_the_plan_hides_the_registry(plan_box: Toolbox) -> None:
-    asked = plan_box.definitions(["local", "fetch"])
+    asked = asyncio.run(plan_box.described(["local", "fetch"]))
     assert [each.description for each in asked] == ["Async.", "Of the plan."]
     with pytest.raises(KeyError):
-        plan_box.definitions(["nope"])
+        asyncio.run(plan_box.described(["nope"]))
 
 
 def test_a_guarded_registry_marks_what_it_checked() -> None:

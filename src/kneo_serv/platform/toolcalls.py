@@ -13,6 +13,7 @@ from kneo_serv.errors import (
     MissingExtraError,
     StepTimeoutError,
     ToolError,
+    ToolOutcomeUnknownError,
     ToolPolicyViolation,
     ToolUnavailableError,
 )
@@ -154,7 +155,7 @@ class ToolCalls:
                 call.name,
                 type(error).__name__,
                 message,
-                uncertain=isinstance(error, StepTimeoutError),
+                uncertain=isinstance(error, StepTimeoutError | ToolOutcomeUnknownError),
                 unavailable=isinstance(error, ToolUnavailableError | MissingExtraError),
             )
 
