@@ -21,6 +21,7 @@ from kneo_serv.service.dependencies import get_auth_config, given_platform_manag
 from kneo_serv.service.errors import INTERNAL, answer_to, envelope, log
 from kneo_serv.service.factory import DEFAULT_STATE_PATH, create_default_platform_manager
 from kneo_serv.service.limits import RequestLimits
+from kneo_serv.service.rates import RateLimits, Rates
 from kneo_serv.service.routes import ROUTERS
 from kneo_serv.service.state import Service
 
@@ -35,6 +36,7 @@ def create_app(
     auth_config: AuthConfig | None = None,
     auth_enabled: bool | None = None,
     request_limits: RequestLimits | None = None,
+    rate_limits: RateLimits | None = None,
 ) -> FastAPI:
     """An app of its own: two apps share nothing but a manager that both are given.
 
@@ -46,6 +48,7 @@ def create_app(
         auth_config: Keys. Without it they are read from the environment.
         auth_enabled: Wins over KNEO_SERV_AUTH_ENABLED.
         request_limits: Bounds of requests. Without them they are read from the environment.
+        rate_limits: How often callers may ask. Without them they are read from the environment.
 
     Raises:
         SettingsError: a variable has a value that cannot be used.
@@ -55,6 +58,7 @@ def create_app(
         manager=manager or (None if configure_default_manager else given_platform_manager()),
         auth=auth,
         limits=request_limits or RequestLimits.from_env(os.environ),
+        rates=Rates(rate_limits or RateLimits.from_env(os.environ)),
     )
 
     @asynccontextmanager
@@ -66,6 +70,7 @@ def create_app(
         try:
             yield
         finally:
+            await service.refusals.close()
             if own is not None:
                 await anyio.to_thread.run_sync(own.shutdown)
                 service.manager = None

@@ -1,6 +1,6 @@
 """What one app serves. Two apps in one process share nothing of it unless they are given the same manager."""
 
-from collections.abc import Callable, Coroutine
+from collections.abc import Callable, Coroutine, Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -9,8 +9,10 @@ from fastapi import Request
 from kneo_serv.errors import PlatformClosedError
 from kneo_serv.platform import PlatformManager
 from kneo_serv.platform.platform import Platform
-from kneo_serv.service.auth import AuthConfig
+from kneo_serv.service.auth import AuthConfig, Authenticator
 from kneo_serv.service.limits import RequestLimits
+from kneo_serv.service.rates import RateLimits, Rates
+from kneo_serv.service.refusals import Refusals
 
 
 @dataclass(slots=True)
@@ -20,6 +22,13 @@ class Service:
     manager: PlatformManager | None = None
     auth: AuthConfig = field(default_factory=AuthConfig.disabled)
     limits: RequestLimits = field(default_factory=RequestLimits)
+    rates: Rates = field(default_factory=lambda: Rates(RateLimits()))
+    authenticator: Authenticator = field(init=False)
+    refusals: Refusals = field(init=False)
+
+    def __post_init__(self) -> None:
+        self.authenticator = Authenticator(self.auth)
+        self.refusals = Refusals(self._audit_refusal)
 
     @property
     def platform(self) -> PlatformManager:
@@ -31,6 +40,9 @@ class Service:
     async def reach[T](self, use: Callable[[Platform], Coroutine[Any, Any, T]]) -> T:
         """What `use` makes of the platform, on the platform's own loop, while the server's goes on."""
         return await self.platform.reach(use)
+
+    async def _audit_refusal(self, actor: str | None, facts: Mapping[str, Any]) -> None:
+        await self.reach(lambda platform: platform.audit("auth.refused", actor=actor, metadata=dict(facts)))
 
 
 def service_of(request: Request) -> Service:
