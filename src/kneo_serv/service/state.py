@@ -11,8 +11,10 @@ from kneo_serv.platform import PlatformManager
 from kneo_serv.platform.platform import Platform
 from kneo_serv.service.auth import AuthConfig, Authenticator
 from kneo_serv.service.limits import RequestLimits
+from kneo_serv.service.metrics import ServiceMetrics
 from kneo_serv.service.rates import RateLimits, Rates
 from kneo_serv.service.refusals import Refusals
+from kneo_serv.settings import Settings
 
 
 @dataclass(slots=True)
@@ -22,6 +24,12 @@ class Service:
     manager: PlatformManager | None = None
     auth: AuthConfig = field(default_factory=AuthConfig.disabled)
     limits: RequestLimits = field(default_factory=RequestLimits)
+    settings: Settings = field(default_factory=Settings)
+    metrics: ServiceMetrics = field(default_factory=ServiceMetrics)
+    otherwise: Callable[[], PlatformManager | None] = lambda: None
+    """The manager where none was given."""
+    draining: bool = False
+    """Whether the process is about to end: what never ends by itself should."""
     rates: Rates = field(default_factory=lambda: Rates(RateLimits()))
     authenticator: Authenticator = field(init=False)
     refusals: Refusals = field(init=False)
@@ -33,13 +41,19 @@ class Service:
     @property
     def platform(self) -> PlatformManager:
         """The manager. Raises PlatformClosedError when there is none."""
-        if self.manager is None:
+        manager = self.manager or self.otherwise()
+        if manager is None:
             raise PlatformClosedError("The service has no platform: call set_platform_manager(manager) before serving.")
-        return self.manager
+        return manager
 
     async def reach[T](self, use: Callable[[Platform], Coroutine[Any, Any, T]]) -> T:
         """What `use` makes of the platform, on the platform's own loop, while the server's goes on."""
-        return await self.platform.reach(use)
+
+        async def heard(platform: Platform) -> T:
+            self.metrics.hear(platform)
+            return await use(platform)
+
+        return await self.platform.reach(heard)
 
     async def _audit_refusal(self, actor: str | None, facts: Mapping[str, Any]) -> None:
         await self.reach(lambda platform: platform.audit("auth.refused", actor=actor, metadata=dict(facts)))
