@@ -2,7 +2,14 @@
 
 from fastapi import APIRouter
 
-from kneo_serv.service.routes import health
+from kneo_serv.service.routes import audit_events, health, human_tasks, policies, security, skills
 
-ROUTERS: tuple[APIRouter, ...] = (health.router,)
+ROUTERS: tuple[APIRouter, ...] = (
+    health.router,
+    skills.router,
+    human_tasks.router,
+    audit_events.router,
+    security.router,
+    policies.router,
+)
 """All that is served at the root and under /v1."""
