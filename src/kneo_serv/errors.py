@@ -133,6 +133,19 @@ class DecisionNotAllowedError(KneoError, ValueError):
         self.allowed = list(allowed)
 
 
+class IdempotencyKeyConflictError(KneoError, RuntimeError):
+    """The idempotency key stands for another request already; nothing was stored. `scope` is the operation."""
+
+    code = "idempotency_key_conflict"
+
+    def __init__(self, scope: str) -> None:
+        super().__init__(
+            f"This idempotency key was used for another request of {scope}. Send the same request again, or take a new "
+            "key for a new one."
+        )
+        self.scope = scope
+
+
 class HumanTaskExpiredError(KneoError, RuntimeError):
     """The task's deadline has passed. `expires_at` is seconds since the epoch."""
 
@@ -227,6 +240,17 @@ class ToolArgumentValidationError(ToolError, ValueError):
     def __init__(self, message: str, *, tool_name: str) -> None:
         super().__init__(message)
         self.tool_name = tool_name
+
+
+class GuardrailViolation(StepError):
+    """A guardrail refused a text, and no `on_error` absorbs it. The reason never holds the text."""
+
+    code = "guardrail_violation"
+
+    def __init__(self, guardrail_id: str, reason: str) -> None:
+        super().__init__(f"Guardrail {guardrail_id!r} failed: {reason}")
+        self.guardrail_id = guardrail_id
+        self.reason = reason
 
 
 class HumanInterventionRequired(KneoError):

@@ -28,7 +28,7 @@ def noted(refusals: Refusals, client: str | None, reason: Any = "unauthorized") 
 
 
 def keeper(written: Written, clock: Hands, per_minute: int = 3) -> Refusals:
-    async def write(actor: str | None, facts: Mapping[str, Any]) -> None:
+    async def write(actor: str | None, tenant: str | None, facts: Mapping[str, Any]) -> None:
         written.append((actor, facts))
 
     return Refusals(write, per_minute=per_minute, clock=clock)
@@ -90,7 +90,7 @@ def test_many_addresses_fill_neither_the_audit_nor_the_memory() -> None:
 
 def test_an_audit_that_cannot_be_written_stops_nobody_and_is_told(caplog: pytest.LogCaptureFixture) -> None:
     async def closed() -> None:
-        async def write(actor: str | None, facts: Mapping[str, Any]) -> None:
+        async def write(actor: str | None, tenant: str | None, facts: Mapping[str, Any]) -> None:
             raise PlatformClosedError("The platform was shut down.")
 
         refusals = Refusals(write, clock=Hands())

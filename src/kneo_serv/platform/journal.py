@@ -15,6 +15,7 @@ from kneo_serv.errors import KneoError, NotFoundError, StoreError
 from kneo_serv.model import event as ev
 from kneo_serv.model.clock import Clock
 from kneo_serv.model.codec import CodecError, decode, encode
+from kneo_serv.model.idempotency import IdempotencyKey
 from kneo_serv.model.ids import ContinuationId, Owner, PlanHash, RunId
 from kneo_serv.model.plan import Plan
 from kneo_serv.model.run import Run
@@ -25,6 +26,9 @@ from kneo_serv.platform.tasks import tasks_closed, tasks_escalated, tasks_opened
 from kneo_serv.store.contract import Append, Appended, EventRow, Projection, Refused, Store
 
 log = logging.getLogger("kneo_serv.platform")
+
+type Follower = Callable[[ev.Recorded, Run], None]
+"""Is told each event that one run's journal takes in, in its private form, and the run after it. It never raises."""
 
 _SNAPSHOT_BYTES = 65_536
 
@@ -100,6 +104,8 @@ class Journal:
         self._plans: dict[str, Plan] = {}
         self._listeners: dict[RunId, list[Listener]] = {}
         self._appended: list[Callable[[Append], None]] = []
+        self.ended: Callable[[RunJournal], None] = lambda _: None
+        """Is told of a run that was ended from outside a leg."""
 
     async def open(self, run_id: RunId) -> "RunJournal":
         """The journal of one run, folded to its present end.
@@ -116,14 +122,22 @@ class Journal:
         run = decode(Run, json.loads(snapshot.state)) if snapshot is not None else Run(run_id)
         size = len(snapshot.state) if snapshot is not None else 0
         opened = RunJournal(self._store, plan, run, self, snapshot_size=size)
+        if snapshot is not None:
+            with readable(run_id):
+                for row in await self._store.events(run_id, limit=1):
+                    opened.born(private(row).event)
         await opened.catch_up()
+        # What a fork has copied was asked for in the trace of its parent.
+        opened.forked = record.parent_run_id is not None
         return opened
 
     def begin(self, plan: Plan, run_id: RunId, created: ev.RunCreated, now: float) -> "RunJournal":
         """The journal of a run that is about to be created; its first event is not stored yet."""
         self._keep(plan)
         run = evolve(plan, Run(run_id), ev.Recorded(1, now, created))
-        return RunJournal(self._store, plan, run, self)
+        opened = RunJournal(self._store, plan, run, self)
+        opened.born(created)
+        return opened
 
     def listen(self, run_id: RunId, listener: Listener) -> Callable[[], None]:
         """Calls `listener` for every later append to this run by this process; returns what ends that."""
@@ -192,6 +206,16 @@ class RunJournal:
         self.run = run
         self.automatic: ContinuationId | None = None
         """The task whose passed deadline began the present leg, if it was one."""
+        self.trace: Mapping[str, str] = {}
+        """The trace context that the run was asked for under; of a fork, that of the run that it was forked from."""
+        self.forked = False
+        self.follower: Follower | None = None
+        """Of the leg that this journal is driven in."""
+
+    def born(self, event: ev.Event) -> None:
+        """Takes in what only the first event says."""
+        if isinstance(event, ev.RunCreated):
+            self.trace = event.trace
 
     async def catch_up(self) -> None:
         """Folds what others have appended since."""
@@ -199,7 +223,12 @@ class RunJournal:
         with readable(self.run.id):
             for row in rows:
                 self._unsaved += len(row.payload)
-                self.run = evolve(self.plan, self.run, private(row))
+                recorded = private(row)
+                self.run = evolve(self.plan, self.run, recorded)
+                if row.seq == 1:
+                    self.born(recorded.event)
+                if self.follower is not None:
+                    self.follower(recorded, self.run)
 
     def draft(self, now: float) -> Draft:
         """An empty draft on the present state; `now` becomes the time of its events unless that would go back."""
@@ -215,11 +244,12 @@ class RunJournal:
         revive: bool = False,
         late: bool = False,
         facts: Mapping[str, Any] | None = None,
+        key: IdempotencyKey | None = None,
     ) -> Appended | Refused:
         """Makes the draft durable, all or nothing; on success it is the present state.
 
         With `owner` and `fence` under the lease, else by compare-and-set alone. `revive` may follow a failure, `late`
-        any end. `facts` go into the audit of a dead letter.
+        any end. `facts` go into the audit of a dead letter. `key` is bound to what the draft does.
         """
         rows = tuple(event_row(recorded) for recorded in draft.events)
         stand = posture(draft.run)
@@ -233,7 +263,7 @@ class RunJournal:
             run_id=draft.run.id,
             expected_seq=draft.run.seq - len(rows),
             events=rows,
-            projection=_projection(draft, stand),
+            projection=projection_of(draft.run, stand),
             fence=fence,
             owner=owner,
             opened=tasks_opened(draft.plan, draft.events, draft.runs),
@@ -247,6 +277,7 @@ class RunJournal:
             revive=revive,
             late=late,
             progress=any(not isinstance(recorded.event, _NO_PROGRESS) for recorded in draft.events),
+            key=key,
         )
         result = await self._store.append(append)
         if isinstance(result, Appended):
@@ -254,6 +285,11 @@ class RunJournal:
             self._unsaved = 0 if snapshot is not None else weight
             self._snapshot_size = len(snapshot) if snapshot is not None else self._snapshot_size
             self._journal.announce(append)
+            if self.follower is not None:
+                for recorded, run in zip(draft.events, draft.runs, strict=True):
+                    self.follower(recorded, run)
+            elif draft.run.status.is_terminal:
+                self._journal.ended(self)
         return result
 
 
@@ -261,8 +297,8 @@ _NO_PROGRESS = (ev.LegStarted, ev.StepStarted, ev.ModelTurnStarted, ev.ToolCallS
 """Events that say that something was begun, not that anything came of it."""
 
 
-def _projection(draft: Draft, stand: Posture) -> Projection:
-    run = draft.run
+def projection_of(run: Run, stand: Posture) -> Projection:
+    """What the run's row says of it, with public texts beside the private ones."""
     return Projection(
         status=stand.status,
         phase=stand.phase,
@@ -278,4 +314,7 @@ def _projection(draft: Draft, stand: Posture) -> Projection:
         completed_at=run.ended_at,
         input_tokens=run.usage.input_tokens,
         output_tokens=run.usage.output_tokens,
+        cached_tokens=run.usage.cached_tokens,
+        requests=run.usage.requests,
+        cost_usd=run.usage.cost_usd,
     )

@@ -51,14 +51,14 @@ async def admit(request: Request, scope: str, route: str) -> AuthPrincipal:
     except IssuerUnavailable:
         raise RequestRefused("identity_unavailable", "Tokens cannot be checked just now. Try it again.") from None
     if isinstance(caller, Refusal):
-        _note(request, caller.reason, scope, route, caller.name, caller.detail)
+        _note(request, caller.reason, scope, route, caller, caller.detail)
         raise RequestRefused(
             "unauthorized",
             "This needs an API key: send it as `Authorization: Bearer <key>`.",
             headers={"WWW-Authenticate": "Bearer"},
         )
     if not caller.has_scope(scope):
-        _note(request, "forbidden", scope, route, caller.name, "the scope is missing")
+        _note(request, "forbidden", scope, route, caller, "the scope is missing")
         raise RequestRefused("forbidden", f"Missing required scope: {scope}", required_scope=scope)
     return caller
 
@@ -69,7 +69,7 @@ def count(request: Request, caller: AuthPrincipal, scope: str, route: str) -> di
     if allowance is None:
         return {}
     if allowance.retry_after is not None:
-        _note(request, "rate_limited", scope, route, caller.name, "too many requests")
+        _note(request, "rate_limited", scope, route, caller, "too many requests")
         raise RequestRefused(
             "rate_limited",
             f"Too many requests. Try it again in {allowance.retry_after} seconds.",
@@ -87,6 +87,10 @@ def token_of(request: Request) -> str | None:
     return request.headers.get("x-kneo-api-key")
 
 
-def _note(request: Request, reason: Reason, scope: str, route: str, name: str | None, detail: str) -> None:
+def _note(
+    request: Request, reason: Reason, scope: str, route: str, caller: AuthPrincipal | Refusal, detail: str
+) -> None:
     client = request.client.host if request.client is not None else None
-    service_of(request).refusals.note(reason, scope=scope, route=route, client=client, name=name, detail=detail)
+    service_of(request).refusals.note(
+        reason, scope=scope, route=route, client=client, detail=detail, name=caller.name, tenant=caller.tenant
+    )

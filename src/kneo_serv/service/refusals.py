@@ -13,8 +13,8 @@ from kneo_serv.errors import KneoError
 log = logging.getLogger("kneo_serv.service")
 
 type Reason = Literal["unauthorized", "forbidden", "expired", "rate_limited"]
-type Write = Callable[[str | None, Mapping[str, Any]], Coroutine[Any, Any, None]]
-"""Writes one event: the actor, where the key is known, and the facts."""
+type Write = Callable[[str | None, str | None, Mapping[str, Any]], Coroutine[Any, Any, None]]
+"""Writes one event: the actor and the tenant, where the key is known, and the facts."""
 
 _WINDOW = 60.0
 _MOST_SOURCES = 1_000
@@ -45,7 +45,15 @@ class Refusals:
         self._pending: set[asyncio.Task[None]] = set()
 
     def note(
-        self, reason: Reason, *, scope: str | None, route: str, client: str | None, name: str | None, detail: str
+        self,
+        reason: Reason,
+        *,
+        scope: str | None,
+        route: str,
+        client: str | None,
+        detail: str,
+        name: str | None = None,
+        tenant: str | None = None,
     ) -> None:
         """Has the attempt written soon, or counts it.
 
@@ -54,8 +62,9 @@ class Refusals:
             scope: What it would have needed.
             route: The template of the path: what a caller put into it may be anything.
             client: Address of the caller.
-            name: Whose key it was, where that is known.
             detail: The reason more exactly than the caller is told it. Never the key.
+            name: Whose key it was, where that is known.
+            tenant: The tenant of that key: its people see the event too.
         """
         self.tend()
         source = _source_of(client)
@@ -67,7 +76,7 @@ class Refusals:
             return
         window.written += 1
         facts = {"reason": reason, "required_scope": scope, "route": route, "client": client, "detail": detail}
-        self._begin(name, facts)
+        self._begin(name, tenant, facts)
 
     def tend(self) -> None:
         """Has the counts of minutes that are over written. Cheap: it may be called with each request."""
@@ -92,16 +101,16 @@ class Refusals:
         source, reason = key
         if window.left_out:
             facts = {"reason": reason, "client": source, "left_out": window.left_out, "detail": "more of the same"}
-            self._begin(None, facts)
+            self._begin(None, None, facts)
 
-    def _begin(self, name: str | None, facts: Mapping[str, Any]) -> None:
-        task = asyncio.get_running_loop().create_task(self._written(name, facts))
+    def _begin(self, name: str | None, tenant: str | None, facts: Mapping[str, Any]) -> None:
+        task = asyncio.get_running_loop().create_task(self._written(name, tenant, facts))
         self._pending.add(task)
         task.add_done_callback(self._pending.discard)
 
-    async def _written(self, name: str | None, facts: Mapping[str, Any]) -> None:
+    async def _written(self, name: str | None, tenant: str | None, facts: Mapping[str, Any]) -> None:
         try:
-            await self._write(name, facts)
+            await self._write(name, tenant, facts)
         except KneoError as fault:
             log.warning("a refused attempt (%s) could not be written to the audit: %s", facts["reason"], fault.code)
 

@@ -55,8 +55,10 @@ class Service:
 
         return await self.platform.reach(heard)
 
-    async def _audit_refusal(self, actor: str | None, facts: Mapping[str, Any]) -> None:
-        await self.reach(lambda platform: platform.audit("auth.refused", actor=actor, metadata=dict(facts)))
+    async def _audit_refusal(self, actor: str | None, tenant: str | None, facts: Mapping[str, Any]) -> None:
+        await self.reach(
+            lambda platform: platform.audit("auth.refused", actor=actor, tenant=tenant, metadata=dict(facts))
+        )
 
 
 def service_of(request: Request) -> Service:

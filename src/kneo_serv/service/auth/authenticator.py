@@ -65,7 +65,7 @@ class Authenticator:
         now = self._wall()
         record = find_key(records, token, now)
         if record is not None and record.expired(now):
-            return Refusal("expired", "the key is expired", record.name)
+            return Refusal("expired", "the key is expired", record.name, record.tenant)
         if record is not None:
             return record.principal
         if unavailable:

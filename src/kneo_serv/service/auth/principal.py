@@ -40,6 +40,7 @@ class Refusal:
     detail: str
     name: str | None = None
     """Whose key or token it was, where that is known for sure."""
+    tenant: str | None = None
 
 
 class IssuerUnavailable(Exception):

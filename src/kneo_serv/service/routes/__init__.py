@@ -2,9 +2,16 @@
 
 from fastapi import APIRouter
 
-from kneo_serv.service.routes import health, metrics
+from kneo_serv.service.routes import audit_events, health, human_tasks, metrics, policies, security, skills
 
-ROUTERS: tuple[APIRouter, ...] = (health.router,)
+ROUTERS: tuple[APIRouter, ...] = (
+    health.router,
+    skills.router,
+    human_tasks.router,
+    audit_events.router,
+    security.router,
+    policies.router,
+)
 """All that is served at the root and under /v1."""
 
 METRICS = metrics.router
