@@ -93,3 +93,16 @@ def openapi() -> None:
     from kneo_serv.service.auth import AuthConfig
 
     show_json(create_app(auth_config=AuthConfig.disabled()).openapi())
+
+
+@service_app.command("hash-key")
+def hash_key() -> None:
+    """Read an API key from standard input, and print the digest that may stand for it in a file of keys."""
+    import sys
+
+    from kneo_serv.service.auth.keys import write_digest
+
+    key = sys.stdin.readline().strip()
+    if not key:
+        raise typer.BadParameter("send the key on the first line of standard input.")
+    show(write_digest(key))

@@ -54,8 +54,8 @@ class OIDCConfig:
         if not given:
             return None
         for name in given:
-            if name.removeprefix(PREFIX) not in _VARIABLES:
-                raise SettingsError(name, f"there is no such variable; known are {PREFIX}{{{','.join(_VARIABLES)}}}.")
+            if name.removeprefix(PREFIX) not in VARIABLES:
+                raise SettingsError(name, f"there is no such variable; known are {PREFIX}{{{','.join(VARIABLES)}}}.")
         for name, example in _NEEDED.items():
             if PREFIX + name not in given:
                 raise SettingsError(PREFIX + name, f"it is missing, and tokens need it; for example {example}")
@@ -120,7 +120,7 @@ _NEEDED = {
     "AUDIENCE": "kneo",
     "ROLE_MAP": "kneo-admins=admin;kneo-users=viewer,runs:write",
 }
-_VARIABLES = (
+VARIABLES = (
     "ISSUER",
     "AUDIENCE",
     "JWKS_URL",
