@@ -24,6 +24,8 @@ class Submission:
     metadata: dict[str, Any] = field(default_factory=dict)
     """What was asked for (spec path, overlays, ...) and the caller's own metadata."""
     actor: str | None = None
+    tenant: str | None = None
+    """To whom the run will belong, for all its life."""
 
 
 def created_of(submission: Submission, now: float, token_budget: int | None) -> ev.RunCreated:
@@ -69,4 +71,5 @@ def record_of(submission: Submission, created: ev.RunCreated, run_id: RunId, now
         environment=created.environment,
         deadline_at=created.deadline_at,
         metadata=created.metadata,
+        tenant=submission.tenant,
     )
