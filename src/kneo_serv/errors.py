@@ -242,6 +242,17 @@ class ToolArgumentValidationError(ToolError, ValueError):
         self.tool_name = tool_name
 
 
+class GuardrailViolation(StepError):
+    """A guardrail refused a text, and no `on_error` absorbs it. The reason never holds the text."""
+
+    code = "guardrail_violation"
+
+    def __init__(self, guardrail_id: str, reason: str) -> None:
+        super().__init__(f"Guardrail {guardrail_id!r} failed: {reason}")
+        self.guardrail_id = guardrail_id
+        self.reason = reason
+
+
 class HumanInterventionRequired(KneoError):
     """A run cannot go on without a person, in a place where nobody can wait for one."""
 

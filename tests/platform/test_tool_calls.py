@@ -10,7 +10,7 @@ from typing import Any
 
 import pytest
 
-from kneo_serv.errors import DecisionNotAllowedError, ToolPolicyViolation
+from kneo_serv.errors import DecisionNotAllowedError
 from kneo_serv.model import event as ev
 from kneo_serv.model.message import ToolCall, Turn, TurnRequest, Usage
 from kneo_serv.model.plan import AgentPlan, Plan
@@ -327,7 +327,7 @@ def test_a_denial_within_a_turn_ends_the_attempt(tmp_path: Path) -> None:
         plan = compiled(with_tools("pay", policies={"tool": {"deny": ["pay"]}}))
         async with looping(tmp_path, runtime) as platform:
             record = await run(platform, plan, target="agent")
-            assert (record.status, record.error_type) == (RunStatus.FAILED, ToolPolicyViolation.__name__)
+            assert (record.status, record.error_type) == (RunStatus.FAILED, "tool_policy_denied")
             assert len(await events(platform, record, ev.ToolPolicyDenied)) == 1
 
     told(story)

@@ -127,6 +127,16 @@ def test_the_conversation_so_far_is_passed_on_with_its_tool_calls() -> None:
         ]
 
 
+def test_a_conversation_that_ends_in_a_wish_goes_on_with_its_call() -> None:
+    calls, wish = Calls(), ToolCall("call_0", "web_search", {"query": "milk"})
+    with ScriptedOpenAI([text("white")]) as server:
+        turn = run(server, replace(asked(user("milk?"), assistant("", wish), tools=(WEB_SEARCH,)), call_tool=calls))
+
+        assert turn.text == "white"
+        assert calls == [wish]
+        assert server.requests[0]["messages"][-1]["content"] == "found milk"
+
+
 def test_what_a_turn_gave_back_can_be_said_again_unchanged() -> None:
     with ScriptedOpenAI([text("brown"), text("green")]) as server:
         turn = run(server, asked(user("tea?")))

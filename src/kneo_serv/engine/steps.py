@@ -38,6 +38,9 @@ MAX_ITERATIONS = "max_iterations"
 OUTPUT_INVALID = "output_invalid"
 """Error type of an agent whose answers do not fit its `output_schema`."""
 
+TOOL_POLICY_DENIED = "tool_policy_denied"
+"""Error type of an agent that called what its tool policy refuses."""
+
 TOOL_ERROR = "tool_error"
 """Error type of an agent that stops when a tool fails (`stop_on_tool_error`)."""
 

@@ -1,5 +1,6 @@
 """What somebody wants to have run, and the run that it becomes."""
 
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -24,6 +25,8 @@ class Submission:
     metadata: dict[str, Any] = field(default_factory=dict)
     """What was asked for (spec path, overlays, ...) and the caller's own metadata."""
     actor: str | None = None
+    trace: Mapping[str, str] = field(default_factory=dict)
+    """W3C trace context that it is asked for under (`traceparent`, `tracestate`); a malformed one is passed over."""
     tenant: str | None = None
     """To whom the run will belong, for all its life."""
 
@@ -47,6 +50,7 @@ def created_of(submission: Submission, now: float, token_budget: int | None) -> 
         metadata=submission.metadata,
         # A plan that names its own budget means that one.
         token_budget=None if submission.plan.limits.token_budget is not None else token_budget,
+        trace=submission.trace,
     )
 
 

@@ -126,7 +126,7 @@ class _PatientModel(WrapperModel):
 class _Unjudged:
     """Lets all arguments through: the platform alone judges whether they fit a tool."""
 
-    def validate_json(self, input: str | bytes | bytearray, **_: Any) -> dict[str, Any]:  # noqa: A002 - named by the library
+    def validate_json(self, input: str | bytes | bytearray, **_: Any) -> dict[str, Any]:  # noqa: A002 - its name
         return {}
 
     def validate_python(self, input: Any, **_: Any) -> dict[str, Any]:  # noqa: A002 - likewise
@@ -140,7 +140,9 @@ class _Tools(AbstractToolset[None]):
         self._request = request
         self._provider = provider
         self._offered = {tool.name: tool for tool in offered(request.tools)}
-        self._wishes: dict[tuple[str | None, str], ToolCall] = {}
+        # The loop begins with those of the conversation that nobody has answered yet.
+        earlier = (wish for message in request.messages for wish in message.tool_calls)
+        self._wishes: dict[tuple[str | None, str], ToolCall] = {(wish.id, wish.name): wish for wish in earlier}
 
     @property
     def id(self) -> str | None:

@@ -63,7 +63,7 @@ def default_registry(
         assert preferences.adapter_ref is not None  # noqa: S101 - likewise
         return ReferenceRuntime(preferences.adapter_ref, load=load_object)
 
-    registry = RuntimeRegistry()
+    registry = RuntimeRegistry(environ=known.environ)
     registry.register(RuntimeMode.BRIDGE, bridge, problem=partial(bridge_problem, environ=environ, secrets=known))
     registry.register(RuntimeMode.NATIVE, native, problem=partial(native_problem, environ=environ, secrets=known))
     registry.register(RuntimeMode.ADAPTER, adapter, problem=adapter_problem)

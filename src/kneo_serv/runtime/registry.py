@@ -1,11 +1,13 @@
 """Which runtime modes there are, and which one answers for an agent."""
 
+from collections.abc import Mapping
 from contextlib import suppress
 from dataclasses import dataclass
+from functools import partial
 
 from kneo_serv.errors import ProviderError
 from kneo_serv.model.plan import AgentPlan, ModelPlan, RuntimeMode, RuntimePreferences
-from kneo_serv.runtime.protocol import ProblemProbe, Runtime, RuntimeFactory
+from kneo_serv.runtime.protocol import ProblemProbe, ProviderFactory, ProviderProbe, Runtime, RuntimeFactory
 
 
 @dataclass(frozen=True, slots=True)
@@ -15,10 +17,15 @@ class _Entry:
 
 
 class RuntimeRegistry:
-    """The runtime modes of a platform: `bridge`, `native`, `adapter`, or names of your own."""
+    """The runtime modes of a platform: `bridge`, `native`, `adapter`, or names of your own; and providers of yours.
 
-    def __init__(self) -> None:
+    `environ` is where the providers that are registered look for keys and addresses; by default nothing is there.
+    """
+
+    def __init__(self, *, environ: Mapping[str, str] | None = None) -> None:
         self._entries: dict[str, _Entry] = {}
+        self._providers: dict[str, _Entry] = {}
+        self._environ: Mapping[str, str] = {} if environ is None else environ
 
     @property
     def modes(self) -> tuple[str, ...]:
@@ -35,6 +42,24 @@ class RuntimeRegistry:
         """
         self._entries[str(mode)] = _Entry(factory, problem)
 
+    @property
+    def providers(self) -> tuple[str, ...]:
+        """The providers that were registered here, sorted; those of the modes themselves are not among them."""
+        return tuple(sorted(self._providers))
+
+    def register_provider(self, name: str, factory: ProviderFactory, *, problem: ProviderProbe | None = None) -> None:
+        """Serve models of a provider in bridge mode from now on; the last registration wins.
+
+        Args:
+            name: The word for `model.provider` (or `runtime_preferences.bridge_provider`).
+            factory: Called as `factory(model=..., preferences=..., environ=...)` once per agent.
+            problem: Says beforehand why a model cannot be served. Without it, `factory.problem` where there is one.
+        """
+        probe: ProviderProbe | None = problem or getattr(factory, "problem", None)
+        self._providers[name] = _Entry(
+            partial(factory, environ=self._environ), partial(probe, environ=self._environ) if probe else None
+        )
+
     def try_create(
         self, mode: str, *, model: ModelPlan | None = None, preferences: RuntimePreferences | None = None
     ) -> Runtime | None:
@@ -43,10 +68,10 @@ class RuntimeRegistry:
         Raises:
             ProviderError: The mode is registered and cannot serve this model.
         """
-        entry = self._entries.get(mode)
-        if entry is None:
+        wanted = preferences or RuntimePreferences()
+        if mode not in self._entries:
             return None
-        return entry.factory(model=model, preferences=preferences or RuntimePreferences())
+        return self._entry(mode, model, wanted).factory(model=model, preferences=wanted)
 
     def create(self, agent: AgentPlan) -> Runtime:
         """The runtime that answers for this agent: its preferred mode, or its fallback where that one cannot.
@@ -60,11 +85,11 @@ class RuntimeRegistry:
         modes = _wanted_modes(agent)
         for mode in modes:
             if self._mode_problem(mode, agent) is None:
-                return self._entries[mode].factory(model=agent.model, preferences=agent.runtime)
+                return self._made(mode, agent)
         for mode in modes:
             if self._unserved(mode, agent) is None:
                 with suppress(ProviderError):
-                    return self._entries[mode].factory(model=agent.model, preferences=agent.runtime)
+                    return self._made(mode, agent)
         raise ProviderError(
             self.problem(agent) or f"Agent {agent.name!r} cannot run.",
             provider=agent.model.provider if agent.model else str(agent.runtime.preferred_mode),
@@ -82,10 +107,21 @@ class RuntimeRegistry:
             reasons.append(reason)
         return f"Agent {agent.name!r} cannot run: {' '.join(reasons)}"
 
+    def _made(self, mode: str, agent: AgentPlan) -> Runtime:
+        entry = self._entry(mode, agent.model, agent.runtime)
+        return entry.factory(model=agent.model, preferences=agent.runtime)
+
+    def _entry(self, mode: str, model: ModelPlan | None, preferences: RuntimePreferences) -> _Entry:
+        if mode == RuntimeMode.BRIDGE:
+            provider = preferences.bridge_provider or (model.provider if model else "")
+            if provider in self._providers:
+                return self._providers[provider]
+        return self._entries[mode]
+
     def _mode_problem(self, mode: RuntimeMode, agent: AgentPlan) -> str | None:
         if (reason := self._unserved(mode, agent)) is not None:
             return reason
-        probe = self._entries[mode].probe
+        probe = self._entry(mode, agent.model, agent.runtime).probe
         return probe(model=agent.model, preferences=agent.runtime) if probe else None
 
     def _unserved(self, mode: RuntimeMode, agent: AgentPlan) -> str | None:

@@ -4,7 +4,10 @@ import difflib
 import importlib
 import importlib.util
 import pkgutil
+import sysconfig
+import traceback
 from collections.abc import Callable, Iterable
+from pathlib import Path
 from types import ModuleType
 from typing import Any, cast
 
@@ -21,6 +24,9 @@ UNSAFE_MODULES = frozenset(
 
 UNSAFE_NAMES = frozenset({"eval", "exec", "open", "compile", "__import__", "breakpoint"})
 """Built-in functions that run code or open files; a spec must not name them."""
+
+_FOREIGN = (*(sysconfig.get_paths()[name] for name in ("stdlib", "purelib", "platlib")), str(Path(__file__).parents[1]))
+"""Folders of code that is not the user's own: of Python, of installed packages, and ours."""
 
 _SHOWN = 200
 """Characters of a foreign error text that are shown."""
@@ -107,9 +113,26 @@ def _module(name: str, path: str) -> ModuleType:
     except BaseException as error:  # importing runs foreign code, which may raise anything, SystemExit included
         if isinstance(error, KeyboardInterrupt):
             raise
+        place = place_of(error)
+        where = f" ({place})" if place else ""
+        text = error.msg if isinstance(error, SyntaxError) else str(error)
         raise InvalidRequestError(
-            f"Cannot load {path!r}: importing {name!r} raised {type(error).__name__}: {str(error)[:_SHOWN]}"
+            f"Cannot load {path!r}: importing {name!r} raised {type(error).__name__}: {text[:_SHOWN]}{where}"
         ) from error
+
+
+def place_of(error: BaseException) -> str | None:
+    """File and line of the user's own code that raised the error, or called what did: `my_tools.py, line 3`.
+
+    None when there is no such code in its traceback.
+    """
+    if isinstance(error, SyntaxError) and error.filename and error.lineno:
+        return f"{Path(error.filename).name}, line {error.lineno}"
+    frames = traceback.extract_tb(error.__traceback__)
+    for frame in reversed(frames):
+        if not frame.filename.startswith(("<", *_FOREIGN)) and frame.lineno is not None:
+            return f"{Path(frame.filename).name}, line {frame.lineno}"
+    return None
 
 
 def _near_modules(missing: str) -> str:

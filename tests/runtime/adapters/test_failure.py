@@ -29,6 +29,8 @@ def told(error: BaseException, *, cause: BaseException | None = None) -> Provide
         (HTTPError("key canary-1", status_code=401), 401, False),
         (HTTPError("key canary-1", status_code=429), 429, True),
         (HTTPError("key canary-1", response=Response()), 503, True),
+        (HTTPError("key canary-1", response={"ResponseMetadata": {"HTTPStatusCode": 403}}), 403, False),
+        (HTTPError("key canary-1", status=502), 502, True),
     ],
 )
 def test_what_a_server_said_is_left_out_and_its_status_told(error: Exception, status: int, transient: bool) -> None:

@@ -208,6 +208,20 @@ def test_the_models_inside_a_graph_are_heard_and_in_the_end_the_answer_alone() -
     assert heard == ["Let", " me", " look.", "None", " is", " left.", "", "None is left."]
 
 
+def test_a_graph_inside_a_chain_is_heard_and_answers_whole() -> None:
+    heard: list[str] = []
+    answers = [tool_call("pantry", {"item": "tea"}), text("None is left.")]
+    with ScriptedOpenAI(answers) as server:
+        turn = answer(
+            lambda base_url: RunnableLambda(lambda said: {"messages": said}) | graph(base_url),
+            server,
+            replace(PLAIN, on_text=heard.append),
+        )
+
+    assert turn.text == "None is left."
+    assert heard == ["None", " is", " left."]
+
+
 def test_structured_output_that_comes_piece_by_piece_is_whole_in_the_end() -> None:
     heard: list[str] = []
     with ScriptedOpenAI([text('{"colour": "brown"}')]) as server:
@@ -216,7 +230,7 @@ def test_structured_output_that_comes_piece_by_piece_is_whole_in_the_end() -> No
         )
 
     assert turn.text == '{"colour":"brown"}'
-    assert heard == ['{"colour":"brown"}']
+    assert heard == ['{"colour":', ' "brown"}', "", '{"colour":"brown"}']
 
 
 def test_a_failing_server_is_told_by_its_status() -> None:

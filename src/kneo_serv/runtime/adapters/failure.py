@@ -1,6 +1,6 @@
 """What is told when a foreign agent fails, which speaks with servers and keys that we know nothing of."""
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 
 from kneo_serv.errors import KneoError, ProviderError
@@ -73,7 +73,10 @@ def _chain(error: BaseException) -> Iterator[BaseException]:
 def _status(error: BaseException) -> int | None:
     """The HTTP status that an exception of any HTTP library carries."""
     response = getattr(error, "response", None)
-    for value in (getattr(error, "status_code", None), getattr(response, "status_code", None), _code(error)):
+    inner = getattr(response, "status_code", None)
+    if isinstance(response, Mapping):  # of AWS
+        inner = (response.get("ResponseMetadata") or {}).get("HTTPStatusCode")
+    for value in (getattr(error, "status_code", None), inner, getattr(error, "status", None), _code(error)):
         if isinstance(value, int) and 400 <= value <= 599:
             return value
     return None

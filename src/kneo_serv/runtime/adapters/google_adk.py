@@ -1,4 +1,4 @@
-"""An agent of Google's Agent Development Kit answers for an agent of a spec. Imports its library: load it late."""
+"""An agent of Google's ADK that answers for an agent of a spec. Imports its library: load it late."""
 
 from collections.abc import Sequence
 from contextlib import aclosing

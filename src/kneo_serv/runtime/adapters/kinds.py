@@ -6,6 +6,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from kneo_serv.errors import ProviderError
+from kneo_serv.observe import redact_error
 from kneo_serv.runtime.adapters.plain import AdapterRuntime
 from kneo_serv.runtime.protocol import Runtime
 
@@ -73,10 +74,10 @@ def adapted(found: Any, name: str) -> Runtime:
         module, _, cls = kind.adapter.partition(":")
         try:
             make: Callable[[Any, str], Runtime] = getattr(importlib.import_module(module), cls)
-        except (ImportError, AttributeError) as error:
+        except Exception as error:
             text = (
                 f"Adapter {name!r} is {kind.title}, and the installed version of its library lacks what is needed "
-                f"({error}). Install one that fits: {kind.install}"
+                f"({redact_error(str(error))}). Install one that fits: {kind.install}"
             )
             raise ProviderError(text, provider=name) from error
         return make(found, name)

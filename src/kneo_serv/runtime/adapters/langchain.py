@@ -1,9 +1,11 @@
 """A LangChain runnable that answers for an agent of a spec. Imports its library: load it late."""
 
+import asyncio
 import threading
-from collections.abc import AsyncGenerator, Mapping, Sequence
-from contextlib import aclosing
-from typing import Any, assert_never, cast
+from collections.abc import AsyncIterator, Iterator, Mapping, Sequence
+from contextlib import closing, suppress
+from typing import Any, assert_never
+from uuid import UUID
 
 from langchain_core.callbacks import BaseCallbackHandler
 from langchain_core.messages import (
@@ -15,7 +17,7 @@ from langchain_core.messages import (
     ToolCall,
     ToolMessage,
 )
-from langchain_core.outputs import ChatGeneration, LLMResult
+from langchain_core.outputs import ChatGeneration, ChatGenerationChunk, LLMResult
 from langchain_core.runnables import Runnable, RunnableConfig
 
 from kneo_serv.errors import ProviderError
@@ -40,21 +42,19 @@ class LangChainAdapter:
     def __init__(self, runnable: Runnable[Any, Any], name: str) -> None:
         self._runnable = runnable
         self._name = name
-        # LangGraph's own streams tell of the models inside a graph; its classes say so without being imported.
+        # LangGraph's classes say what they are without being imported.
         self._is_graph = any(kind.__name__ == "PregelProtocol" for kind in type(runnable).__mro__)
 
     async def turn(self, request: TurnRequest) -> Turn:
         """What the runnable answers, and what all questions to models in it took."""
-        counter = _Counter()
-        config = RunnableConfig(callbacks=[counter], run_name=request.agent_name)
+        watch = _Watch() if request.on_text is None else _LoudWatch(request.on_text)
+        config = RunnableConfig(callbacks=[watch], run_name=request.agent_name)
         if self._is_graph:
             # A graph that keeps states asks for a thread. It gets a new one: the platform brings the history itself.
             config["configurable"] = {"thread_id": request.idempotency_key or request.agent_name}
-        with translated(self._name):
+        with translated(self._name), closing(watch):
             given = _input(self._runnable, request.messages, self._name)
-            if request.on_text is not None:
-                answer = await self._streamed(given, config, request.on_text)
-            elif type(self._runnable).ainvoke is Runnable.ainvoke:
+            if type(self._runnable).ainvoke is Runnable.ainvoke:
                 # Knows only the blocking way, for which the library would take a thread that keeps a script alive.
                 answer = await in_own_thread(self._runnable.invoke, given, config)
             else:
@@ -62,38 +62,13 @@ class LangChainAdapter:
         if isinstance(answer, Mapping) and answer.get(_INTERRUPTED):
             raise waits_for_people(self._name, "an interrupt of its graph")
         text = _text(answer, structured=request.output_schema is not None)
-        return Turn(text=text, usage=counter.usage, model_name=counter.model_name)
+        return Turn(text=text, usage=watch.usage, model_name=watch.model_name)
 
     async def aclose(self) -> None:
         """Nothing to let go of: the runnable belongs to the module that made it."""
 
-    async def _streamed(self, given: Any, config: RunnableConfig, on_text: TextListener) -> Any:
-        answer: Any = None
-        if self._is_graph:
-            modes = ["messages", "values"]
-            async with aclosing(cast("_Stream", self._runnable.astream(given, config, stream_mode=modes))) as graph:
-                async for mode, told in graph:
-                    if mode == "values":
-                        answer = told
-                    elif isinstance(told[0], AIMessage) and (piece := str(told[0].text)):
-                        on_text(piece)
-            return answer
-        async with aclosing(cast("_Stream", self._runnable.astream(given, config))) as chunks:
-            async for chunk in chunks:
-                piece = str(chunk.text) if isinstance(chunk, AIMessage) else chunk
-                if isinstance(piece, str) and piece:
-                    on_text(piece)
-                try:
-                    answer = chunk if answer is None else answer + chunk
-                except TypeError:  # structured output: each chunk is all of it that is known so far
-                    answer = chunk
-        return answer
 
-
-type _Stream = AsyncGenerator[Any]
-
-
-class _Counter(BaseCallbackHandler):
+class _Watch(BaseCallbackHandler):
     """Sums up what the models inside a runnable took, whatever becomes of their messages behind them."""
 
     run_inline = True
@@ -122,6 +97,44 @@ class _Counter(BaseCallbackHandler):
             self.usage += usage
             if message is not None:
                 self.model_name = message.response_metadata.get("model_name") or self.model_name
+
+    def close(self) -> None:
+        """The turn is over."""
+
+
+class _LoudWatch(_Watch):
+    """Tells as well what the models say. The library asks them to stream where a handler has the two `tap` methods."""
+
+    def __init__(self, on_text: TextListener) -> None:
+        super().__init__()
+        self._on_text: TextListener | None = on_text
+        self._loop = asyncio.get_running_loop()
+        self._home = threading.get_ident()
+
+    def on_llm_new_token(self, token: Any, *, chunk: Any = None, **_: Any) -> None:
+        """Called on the thread that asked the model."""
+        piece = str(chunk.message.text if isinstance(chunk, ChatGenerationChunk) else token)
+        if threading.get_ident() == self._home:
+            self._tell(piece)
+        else:
+            with suppress(RuntimeError):  # the loop is closed: nobody listens any more
+                self._loop.call_soon_threadsafe(self._tell, piece)
+
+    def tap_output_aiter(self, run_id: UUID, output: AsyncIterator[Any]) -> AsyncIterator[Any]:
+        """What a step streams, unchanged: only models are listened to."""
+        return output
+
+    def tap_output_iter(self, run_id: UUID, output: Iterator[Any]) -> Iterator[Any]:
+        """The same for a step that blocks."""
+        return output
+
+    def close(self) -> None:
+        """A thread that a cancelled turn left behind is heard no more."""
+        self._on_text = None
+
+    def _tell(self, piece: str) -> None:
+        if self._on_text is not None and piece:
+            self._on_text(piece)
 
 
 def _input(runnable: Runnable[Any, Any], messages: Sequence[Message], name: str) -> Any:

@@ -1,12 +1,13 @@
 """Agents: what they are told, which model answers, what they may do."""
 
-from typing import Any, Literal
+from typing import Annotated, Any, Literal
 
-from pydantic import Field
+from pydantic import Field, WithJsonSchema
 
 from kneo_serv.spec.models.block import ApprovalRule, Block
 
-type Mode = Literal["bridge", "native", "adapter"]
+type Mode = Annotated[str, WithJsonSchema({"anyOf": [{"enum": ["bridge", "native", "adapter"]}, {"type": "string"}]})]
+"""One of the modes that come with the platform, or one that it was given: its registry knows."""
 
 
 class ModelSpec(Block):
