@@ -201,9 +201,11 @@ class Platform:
         now = await self.store.now()
         run_id = self._ids.run(now)
         with self._tracing.dispatched(run_id, submission, now) as trace:
-            return await self._take_in(run_id, replace(submission, trace=trace), now, hold=hold)
+            return await self._take_in(run_id, replace(submission, trace=trace), now, hold=hold, key=key)
 
-    async def _take_in(self, run_id: RunId, submission: Submission, now: float, *, hold: bool) -> RunRecord:
+    async def _take_in(
+        self, run_id: RunId, submission: Submission, now: float, *, hold: bool, key: IdempotencyKey | None
+    ) -> RunRecord:
         created = created_of(submission, now, self.options.token_budget)
         opened = self._journal.begin(submission.plan, run_id, created, now)
         record = record_of(submission, created, run_id, now)
@@ -317,11 +319,18 @@ class Platform:
         return await view_of(self.store, await self.record(run_id), trace_limit=self.options.trace_max_events)
 
     async def audit(
-        self, event_type: str, *, actor: str | None = None, metadata: dict[str, Any], tenant: str | None = None
+        self,
+        event_type: str,
+        *,
+        actor: str | None = None,
+        run_id: str | None = None,
+        continuation_id: str | None = None,
+        metadata: dict[str, Any],
+        tenant: str | None = None,
     ) -> None:
-        """Writes an audit event that belongs to no run."""
+        """Writes an audit event that belongs to no append; `tenant` is for one without a run."""
         now = await self.store.now()
-        event = audit_event(self._ids, event_type, now, actor=actor, metadata=metadata, tenant=tenant)
+        event = audit_event(self._ids, event_type, now, run_id, continuation_id, actor, metadata, tenant=tenant)
         await self.store.add_audit([event])
 
     def submit(self) -> None:
