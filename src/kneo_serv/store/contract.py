@@ -11,6 +11,7 @@ from enum import StrEnum
 from typing import Any, Protocol
 
 from kneo_serv.model.audit import AuditEvent
+from kneo_serv.model.idempotency import IdempotencyKey, KeyRecord
 from kneo_serv.model.ids import ContinuationId, Owner, PlanHash, RunId
 from kneo_serv.model.page import AuditFilter, Page, RunFilter
 from kneo_serv.model.run import Phase, RunRecord, RunStatus, SessionConcurrency
@@ -54,6 +55,9 @@ class Projection:
     completed_at: float | None = None
     input_tokens: int = 0
     output_tokens: int = 0
+    cached_tokens: int = 0
+    requests: int = 0
+    cost_usd: float = 0.0
 
 
 class TimerKind(StrEnum):
@@ -110,6 +114,16 @@ class NewRun:
     audit: tuple[AuditEvent, ...] = ()
     lease_seconds: float = 30.0
     sessions: SessionConcurrency = SessionConcurrency.INTERLEAVE
+    key: IdempotencyKey | None = None
+    """Bound to the run in the same transaction; where it is taken, nothing is written."""
+
+
+class KeyTaken(Exception):
+    """The idempotency key of a new run stands for something already; nothing of the run was written."""
+
+    def __init__(self, record: KeyRecord) -> None:
+        super().__init__(f"The idempotency key stands for run {record.run_id} already.")
+        self.record = record
 
 
 @dataclass(frozen=True, slots=True)
@@ -144,11 +158,16 @@ class Append:
     late: bool = False
     """Facts about a run that has ended already; refused (`Refusal.SEQUENCE`) while its status is not terminal."""
     progress: bool = True
+    key: IdempotencyKey | None = None
+    """Bound to the run, and to the first task in `closed`, in the same transaction; where it is taken, nothing is
+    written (`Refusal.KEY`)."""
 
 
 class Refusal(StrEnum):
     """Which condition of an append did not hold. The first of this order that applies is named."""
 
+    KEY = "key"
+    """Its idempotency key stands for something already."""
     MISSING = "missing"
     """There is no such run."""
     FENCE = "fence"
@@ -170,11 +189,15 @@ class Appended:
 
 @dataclass(frozen=True, slots=True)
 class Refused:
-    """Nothing of the append was written. `seq` and `status` are the run's own at that moment."""
+    """Nothing of the append was written. `seq` and `status` are the run's own at that moment.
+
+    `taken` is what the idempotency key stands for (`Refusal.KEY`).
+    """
 
     reason: Refusal
     seq: int = 0
     status: RunStatus | None = None
+    taken: KeyRecord | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -220,6 +243,7 @@ class RetentionCut:
     """What is old enough to go: moments in seconds since the epoch; None keeps all of that sort.
 
     Only terminal runs of one of `run_statuses` and only events, tasks and audit of what has ended are ever removed.
+    Idempotency keys go with their runs, and beyond that by their own age alone.
     """
 
     runs_before: float | None = None
@@ -227,6 +251,7 @@ class RetentionCut:
     events_before: float | None = None
     tasks_before: float | None = None
     audit_before: float | None = None
+    keys_before: float | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -237,6 +262,24 @@ class Pruned:
     events: int = 0
     tasks: int = 0
     audit: int = 0
+    keys: int = 0
+
+
+@dataclass(frozen=True, slots=True)
+class Gauges:
+    """How much there is just now. Moments are seconds since the epoch, None where there is nothing."""
+
+    runs: Mapping[RunStatus, int]
+    """By status; a status without runs is there with 0."""
+    queued: int
+    """Runs that could be claimed now."""
+    oldest_queued_at: float | None
+    """When the first of them was created."""
+    open_tasks: int
+    oldest_open_task_at: float | None
+    """When the first of them was asked."""
+    leases: int
+    """Runs that are executed now: those under a live lease."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -274,7 +317,10 @@ class Store(Protocol):
     async def create(self, new: NewRun) -> bool:
         """Makes a run; whether it was born leased.
 
+        Runs of one session are runs of one tenant with one `session_id`; those without a tenant are among themselves.
+
         Raises:
+            KeyTaken: its idempotency key is taken. This is looked at first.
             StoreError: its id is taken.
             SessionBusyError: `sessions` is reject, and its session has a run at work.
         """
@@ -334,8 +380,20 @@ class Store(Protocol):
         """The newest snapshot."""
         ...
 
-    async def feed(self, *, after: int = 0, limit: int = 500) -> Sequence[FeedItem]:
-        """Events of all runs with a position above `after`, in the order of commits; never skips one."""
+    async def get_key(self, scope: str, principal: str, key: str) -> KeyRecord | None:
+        """What an idempotency key stands for; None when nobody has used it (or not for as long as keys are kept)."""
+        ...
+
+    async def feed(self, *, after: int = 0, limit: int = 500, tenant: str | None = None) -> Sequence[FeedItem]:
+        """Events of all runs, or of those of a tenant, with a position above `after`, in the order of commits.
+
+        Never skips one, and no position is ever given to two events. Fewer than `limit` means that there were no more
+        when it was asked; one who reads for a tenant may then go on from what `last_position` said before.
+        """
+        ...
+
+    async def last_position(self) -> int:
+        """The highest position so far, as the feed counts; 0 while there was no event."""
         ...
 
     async def changes(self) -> int:
@@ -350,12 +408,20 @@ class Store(Protocol):
         """One run."""
         ...
 
-    async def list_runs(self, filters: RunFilter, page: Page) -> Sequence[RunRecord]:
-        """Runs that pass the filter; ties in the sort are broken by id."""
+    async def list_runs(self, filters: RunFilter, page: Page, *, texts: bool = True) -> Sequence[RunRecord]:
+        """Runs that pass the filter; ties in the sort are broken by id.
+
+        Without `texts`, what may be long is neither read nor given: input and output (empty or None), tags and
+        metadata (empty).
+        """
         ...
 
-    async def count_runs(self, filters: RunFilter) -> int:
-        """How many runs pass the filter."""
+    async def count_runs(self, filters: RunFilter, *, at_most: int | None = None) -> int:
+        """How many runs pass the filter; with `at_most`, one more than that stands for any larger number."""
+        ...
+
+    async def gauges(self) -> Gauges:
+        """How much there is just now, at a cost that does not grow with the history."""
         ...
 
     async def runnable(self, *, limit: int = 100) -> Sequence[RunId]:
@@ -367,13 +433,29 @@ class Store(Protocol):
         ...
 
     async def list_tasks(
-        self, *, run_id: RunId | None = None, status: TaskStatus | None = TaskStatus.OPEN, page: Page | None = None
+        self,
+        *,
+        run_id: RunId | None = None,
+        status: TaskStatus | None = TaskStatus.OPEN,
+        workflow_kind: str | None = None,
+        escalated: bool | None = None,
+        tenant: str | None = None,
+        page: Page | None = None,
     ) -> Sequence[HumanTask]:
-        """Human tasks, oldest first; `page` uses limit and offset only. Status None means any."""
+        """Human tasks, all of them without a page. None asks for nothing, also as the status."""
         ...
 
-    async def count_tasks(self, *, run_id: RunId | None = None, status: TaskStatus | None = TaskStatus.OPEN) -> int:
-        """How many human tasks."""
+    async def count_tasks(
+        self,
+        *,
+        run_id: RunId | None = None,
+        status: TaskStatus | None = TaskStatus.OPEN,
+        workflow_kind: str | None = None,
+        escalated: bool | None = None,
+        tenant: str | None = None,
+        at_most: int | None = None,
+    ) -> int:
+        """How many human tasks; `at_most` as with `count_runs`."""
         ...
 
     async def due_timers(
@@ -390,12 +472,15 @@ class Store(Protocol):
         """Writes audit events that belong to no append."""
         ...
 
-    async def list_audit(self, filters: AuditFilter, *, limit: int = 100, offset: int = 0) -> Sequence[AuditEvent]:
-        """Audit events, newest first."""
+    async def list_audit(self, filters: AuditFilter, page: Page | None = None) -> Sequence[AuditEvent]:
+        """Audit events; without a page the newest 100. Those of one moment are in the order in which they were written.
+
+        Only so far they differ from other lists: the id in a cursor stands for its event's place in that order.
+        """
         ...
 
-    async def count_audit(self, filters: AuditFilter) -> int:
-        """How many audit events."""
+    async def count_audit(self, filters: AuditFilter, *, at_most: int | None = None) -> int:
+        """How many audit events; `at_most` as with `count_runs`."""
         ...
 
     async def get_document(self, kind: str, name: str) -> str | None:
@@ -404,6 +489,10 @@ class Store(Protocol):
 
     async def put_document(self, kind: str, name: str, text: str | None) -> None:
         """Sets a document, or removes it with None."""
+        ...
+
+    async def swap_document(self, kind: str, name: str, text: str | None) -> str | None:
+        """Sets a document, or removes it with None; what was there right before, so that no change goes unseen."""
         ...
 
     async def list_documents(self, kind: str) -> Mapping[str, str]:

@@ -107,19 +107,19 @@ class SpecCalls(Calling):
     ) -> tuple[EnvironmentPolicy | None, EnvironmentPolicy]:
         """Sets what an environment demands from now on; the previous policy and the new one."""
         new = policy if isinstance(policy, EnvironmentPolicy) else EnvironmentPolicy.model_validate(policy)
-        previous = self.get_environment_policy(environment)
 
-        async def put(platform: Platform) -> None:
-            await platform.store.put_document(_POLICIES, environment, new.model_dump_json())
+        async def put(platform: Platform) -> EnvironmentPolicy | None:
+            text = await platform.store.swap_document(_POLICIES, environment, new.model_dump_json())
+            previous = None if text is None else EnvironmentPolicy.model_validate_json(text)
             changed = {
                 "environment": environment,
                 "previous": None if previous is None else previous.model_dump(),
                 "new": new.model_dump(),
             }
             await platform.audit("policy.changed", actor=actor, metadata=changed)
+            return previous
 
-        self._do(put)
-        return previous, new
+        return self._do(put), new
 
     def preview_environment_policy(
         self, environment: str, candidate: EnvironmentPolicy | Mapping[str, Any], *, scan_limit: int = 500
