@@ -40,7 +40,7 @@ class PlatformManager(RunCalls, ForkCalls, HistoryCalls, PeopleCalls, UpkeepCall
 
         async def look(platform: Platform) -> dict[str, Any]:
             return {
-                "queued": len(await platform.store.runnable(limit=1000)),
+                "queued": (await platform.store.gauges()).queued,
                 "running": platform.in_hand,
                 "worker_count": self.options.worker_concurrency,
                 "abandoned_calls": platform.abandoned_calls,
