@@ -341,10 +341,6 @@ class Platform:
         """Calls `listener` with what this process appends to the run; returns what ends that."""
         return self._journal.listen(run_id, listener)
 
-    def on_append(self, hook: Callable[[Append], None]) -> None:
-        """Calls `hook` after everything that this process has durably appended to any run."""
-        self._journal.on_append(hook)
-
     def hear(self, run_id: RunId, listener: SpeechListener) -> Callable[[], None]:
         """Tells `listener` what models say in the run while they say it; returns what ends that.
 
@@ -379,6 +375,10 @@ class Platform:
             ) as items:
                 async for item in items:
                     yield item
+
+    def on_append(self, hook: Callable[[Append], None]) -> None:
+        """Calls `hook` after everything that this process has durably appended to any run."""
+        self._journal.on_append(hook)
 
     async def cancel(self, run_id: RunId, *, actor: str | None = None) -> RunRecord:
         """Ends the run early; one that has ended already stays as it is."""
