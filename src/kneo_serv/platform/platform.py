@@ -376,6 +376,10 @@ class Platform:
                 async for item in items:
                     yield item
 
+    def on_append(self, hook: Callable[[Append], None]) -> None:
+        """Calls `hook` after everything that this process has durably appended to any run."""
+        self._journal.on_append(hook)
+
     async def cancel(self, run_id: RunId, *, actor: str | None = None) -> RunRecord:
         """Ends the run early; one that has ended already stays as it is."""
 

@@ -11,6 +11,8 @@ from kneo_serv.platform import PlatformManager
 from kneo_serv.platform.platform import Platform
 from kneo_serv.service.auth import AuthConfig
 from kneo_serv.service.limits import RequestLimits
+from kneo_serv.service.metrics import ServiceMetrics
+from kneo_serv.settings import Settings
 
 
 @dataclass(slots=True)
@@ -20,17 +22,29 @@ class Service:
     manager: PlatformManager | None = None
     auth: AuthConfig = field(default_factory=AuthConfig.disabled)
     limits: RequestLimits = field(default_factory=RequestLimits)
+    settings: Settings = field(default_factory=Settings)
+    metrics: ServiceMetrics = field(default_factory=ServiceMetrics)
+    otherwise: Callable[[], PlatformManager | None] = lambda: None
+    """The manager where none was given."""
+    draining: bool = False
+    """Whether the process is about to end: what never ends by itself should."""
 
     @property
     def platform(self) -> PlatformManager:
         """The manager. Raises PlatformClosedError when there is none."""
-        if self.manager is None:
+        manager = self.manager or self.otherwise()
+        if manager is None:
             raise PlatformClosedError("The service has no platform: call set_platform_manager(manager) before serving.")
-        return self.manager
+        return manager
 
     async def reach[T](self, use: Callable[[Platform], Coroutine[Any, Any, T]]) -> T:
         """What `use` makes of the platform, on the platform's own loop, while the server's goes on."""
-        return await self.platform.reach(use)
+
+        async def heard(platform: Platform) -> T:
+            self.metrics.hear(platform)
+            return await use(platform)
+
+        return await self.platform.reach(heard)
 
 
 def service_of(request: Request) -> Service:

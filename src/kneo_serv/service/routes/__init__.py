@@ -2,7 +2,7 @@
 
 from fastapi import APIRouter
 
-from kneo_serv.service.routes import audit_events, health, human_tasks, policies, security, skills
+from kneo_serv.service.routes import audit_events, health, human_tasks, metrics, policies, security, skills
 
 ROUTERS: tuple[APIRouter, ...] = (
     health.router,
@@ -13,3 +13,6 @@ ROUTERS: tuple[APIRouter, ...] = (
     policies.router,
 )
 """All that is served at the root and under /v1."""
+
+METRICS = metrics.router
+"""At the root only, and only where metrics are wanted."""
