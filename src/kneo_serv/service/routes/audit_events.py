@@ -16,7 +16,7 @@ from kneo_serv.service.dependencies import Caller, TheService
 from kneo_serv.service.listing import WINDOW, Order, listing, page_of
 from kneo_serv.service.schemas.audit import AuditEventListResponse, AuditQuery
 from kneo_serv.service.schemas.shapes import ERRORS
-from kneo_serv.service.timestamps import moment_of
+from kneo_serv.service.timestamps import since, until
 
 router = APIRouter(tags=["audit-events"], route_class=ScopedRoute)
 
@@ -32,8 +32,8 @@ async def list_audit_events(
         event_type=query.event_type,
         run_id=None if query.run_id is None else RunId(query.run_id),
         actor=query.actor,
-        created_after=moment_of("created_after", query.created_after),
-        created_before=moment_of("created_before", query.created_before),
+        created_after=since("created_after", query.created_after),
+        created_before=until("created_before", query.created_before),
         tenant=caller.tenant,
     )
     order = Order.of(query, "created_at", descending=True)
