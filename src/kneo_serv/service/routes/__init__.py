@@ -2,9 +2,9 @@
 
 from fastapi import APIRouter
 
-from kneo_serv.service.routes import health, metrics
+from kneo_serv.service.routes import health, metrics, run_views, runs, specs
 
-ROUTERS: tuple[APIRouter, ...] = (health.router,)
+ROUTERS: tuple[APIRouter, ...] = (health.router, runs.router, run_views.router, specs.router)
 """All that is served at the root and under /v1."""
 
 METRICS = metrics.router
