@@ -2,6 +2,7 @@
 
 from collections.abc import Callable, Coroutine
 from dataclasses import dataclass, field
+from pathlib import Path
 from typing import Any
 
 from fastapi import Request
@@ -28,6 +29,11 @@ class Service:
     """The manager where none was given."""
     draining: bool = False
     """Whether the process is about to end: what never ends by itself should."""
+
+    @property
+    def spec_root(self) -> Path:
+        """The folder that specs named by callers must lie in."""
+        return self.settings.spec_root or Path.cwd()
 
     @property
     def platform(self) -> PlatformManager:
