@@ -99,7 +99,13 @@ def test_any_path_sorts_within_the_window_and_what_has_nothing_there_comes_last(
 
     assert sorted_by("metadata.n", "asc") == [2, 10, "a", "b", None]
     assert sorted_by("metadata.n", "desc") == ["b", "a", 10, 2, None]
-    asked = {"event_type": "test", "sort_by": "metadata.n", "sort_order": "asc", "limit": 2, "offset": 1}
+    asked: dict[str, Any] = {
+        "event_type": "test",
+        "sort_by": "metadata.n",
+        "sort_order": "asc",
+        "limit": 2,
+        "offset": 1,
+    }
     assert [event["metadata"]["n"] for event in client.get(AUDIT, params=asked).json()["events"]] == [10, "a"]
     asked["cursor"] = "x"
     assert client.get(AUDIT, params=asked).status_code == 400

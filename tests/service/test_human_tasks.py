@@ -132,7 +132,7 @@ def test_tasks_are_filtered_and_the_filters_are_anded(client: TestClient, manage
 
 
 def test_tasks_without_a_deadline_come_last_when_sorted_by_it(client: TestClient, manager: PlatformManager) -> None:
-    runs = [paused(manager, **more) for more in ({}, {"timeout_seconds": 900}, {"timeout_seconds": 300}, {})]
+    runs = [paused(manager, timeout_seconds=seconds) for seconds in (None, 900, 300, None)]
     none, late, soon, other = (run.continuation_id for run in runs)
 
     def ids(**query: Any) -> list[str]:
@@ -154,7 +154,7 @@ def test_pages_by_cursor_pass_over_nothing_while_tasks_come_and_go(
     runs = [paused(manager, timeout_seconds=600 + place) for place in range(5)]
     seen, cursor = [], None
     for turn in range(4):
-        query = {"limit": 2, "sort_by": sort_by, **({"cursor": cursor} if cursor else {})}
+        query: dict[str, Any] = {"limit": 2, "sort_by": sort_by, **({"cursor": cursor} if cursor else {})}
         page = client.get(TASKS, params=query).json()
         seen += [task["id"] for task in page["tasks"]]
         cursor = page["next_cursor"]

@@ -82,15 +82,16 @@ def page_of[T](rows: Sequence[T], view: Callable[[T], Mapping[str, Any]], query:
 
 def sorted_by(rows: Sequence[Mapping[str, Any]], order: Order) -> list[Mapping[str, Any]]:
     """The rows by what they have at the path: numbers, then texts, then anything else; what has nothing comes last."""
-    keyed = [(_value(row, order.sort_by), row) for row in rows]
+    path = order.sort_by.split(".")
+    keyed = [(_value(row, path), row) for row in rows]
     there = [pair for pair in keyed if pair[0] is not None]
     missing = [row for value, row in keyed if value is None]
     there.sort(key=lambda pair: _rank(pair[0]), reverse=order.descending)
     return [row for _, row in there] + missing
 
 
-def _value(row: Any, path: str) -> Any:
-    for part in path.split("."):
+def _value(row: Any, path: Sequence[str]) -> Any:
+    for part in path:
         if not isinstance(row, Mapping):
             return None
         row = row.get(part)

@@ -3,7 +3,6 @@
 from collections.abc import Sequence
 from typing import Annotated, Any
 
-import anyio.to_thread
 from fastapi import APIRouter, Query
 
 from kneo_serv.model.audit import AuditEvent
@@ -14,6 +13,7 @@ from kneo_serv.platform.platform import Platform
 from kneo_serv.service.admission import ScopedRoute, needs
 from kneo_serv.service.dependencies import Caller, TheService
 from kneo_serv.service.listing import WINDOW, Order, listing, page_of
+from kneo_serv.service.off_loop import off_loop
 from kneo_serv.service.schemas.audit import AuditEventListResponse, AuditQuery
 from kneo_serv.service.schemas.shapes import ERRORS
 from kneo_serv.service.timestamps import since, until
@@ -46,7 +46,7 @@ async def list_audit_events(
 
     found, total = await service.reach(look)
     if not indexed:
-        rows = await anyio.to_thread.run_sync(page_of, found, views.audit_view, query, order)
+        rows = await off_loop(lambda: page_of(found, views.audit_view, query, order))
         return listing("events", rows, query, order, total=total)
     full = len(found) == query.limit
     cursor = order.cursor(found[-1].created_at, found[-1].id) if full else None
