@@ -1,6 +1,8 @@
 """People's tasks over HTTP: listed, read, and answered once."""
 
 import asyncio
+import base64
+import json
 import threading
 import time
 from collections.abc import Iterator
@@ -168,6 +170,28 @@ def test_pages_by_cursor_pass_over_nothing_while_tasks_come_and_go(
     refusal(client.get(TASKS, params={"cursor": first, "sort_by": sort_by, "sort_order": "desc"}), 400)
 
 
+@pytest.mark.parametrize(
+    "packed",
+    [
+        [],
+        {"sort_by": "id"},
+        ["id", False, 1],
+        ["id", False, [], "cont_x"],
+        ["id", False, True, "cont_x"],
+        ["id", False, 10**400, "cont_x"],
+        ["id", False, float("nan"), "cont_x"],
+        ["id", False, 1.0, 7],
+        ["id", False, 1.0, "\ud800"],
+        ["id", False, "\ud800", "cont_x"],
+        ["expires_at", False, 1.0, "cont_x"],
+    ],
+    ids=str,
+)
+def test_a_cursor_that_nobody_gave_out_is_refused(client: TestClient, packed: Any) -> None:
+    made = base64.urlsafe_b64encode(json.dumps(packed).encode()).decode().rstrip("=")
+    assert refusal(client.get(TASKS, params={"cursor": made}), 400)["error"] == "invalid_request"
+
+
 def test_only_who_may_answer_sees_the_real_text_and_that_is_audited(
     guarded: TestClient, manager: PlatformManager
 ) -> None:
@@ -257,6 +281,22 @@ def test_a_step_that_fails_after_the_answer_is_an_outcome_and_no_fault(
     assert (body["run_id"], body["status"], body["output_text"]) == (run.run_id, "failed", None)
     assert body["error"] == {"type": "ValueError", "message": "cannot do tea"}
     assert client.post(resume_path(run), json=answer(run), headers={"Idempotency-Key": "k"}).json() == body
+
+
+def test_a_run_that_ends_with_a_refusal_keeps_the_code_of_that(client: TestClient, manager: PlatformManager) -> None:
+    spec = asking("shout")
+    rule = {
+        "id": "no-tea",
+        "type": "keyword",
+        "action": "block",
+        "config": {"keywords": ["TEA"], "case_sensitive": True},
+    }
+    spec["agent"]["guardrails"] = {"workflow": [rule]}
+    run = manager.run_from_spec(input_text="tea", spec=spec)
+    sent = {"Idempotency-Key": "k"}
+    for _ in range(2):
+        detail = refusal(client.post(resume_path(run), json=answer(run), headers=sent), 422)
+        assert (detail["error"], detail["run_id"]) == ("guardrail_violation", run.run_id)
 
 
 def test_an_answer_to_another_question_does_not_count(client: TestClient, manager: PlatformManager) -> None:
