@@ -1,6 +1,7 @@
 """The catalogue of skills, over HTTP."""
 
 from pathlib import Path
+from typing import Any
 
 import pytest
 from fastapi.testclient import TestClient
@@ -50,7 +51,7 @@ def test_skills_of_the_working_and_the_home_folder_are_listed_by_name(client: Te
 
 
 def test_a_page_is_cut_from_the_sorted_catalogue(client: TestClient) -> None:
-    asked = {"sort_by": "description", "sort_order": "desc", "limit": 1, "offset": 1}
+    asked: dict[str, Any] = {"sort_by": "description", "sort_order": "desc", "limit": 1, "offset": 1}
     listed = client.get("/skills", params=asked).json()
     assert ([row["name"] for row in listed["skills"]], listed["count"], listed["total"]) == (["tables"], 1, 3)
     assert client.get("/skills", params={"offset": 50}).json()["skills"] == []

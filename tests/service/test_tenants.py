@@ -91,6 +91,7 @@ TABLE: Mapping[str, Row] = {
     "GET /runs/{}/policy-report": ONE,
     "GET /runs/{}/trace": ONE,
     "GET /runs/{}/checkpoints": ONE,
+    "GET /runs/{}/checkpoints/diff": ONE,
     "GET /human-tasks": MANY,
     "GET /human-tasks/{}": ONE,
     "POST /human-tasks/{}/resume": Row("one", answer),

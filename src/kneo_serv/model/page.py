@@ -23,6 +23,7 @@ class RunFilter:
     q: str | None = None
     """Substring of output text or error message, case-insensitive."""
     tenant: str | None = None
+    target: str | None = None
 
     @property
     def is_counted(self) -> bool:

@@ -293,6 +293,27 @@ class Platform:
                     async with asyncio.timeout(pause if left is None else min(pause, left)):
                         await turn.wait()
 
+    async def changed(self, run_id: RunId, *, patience: float, at_rest: bool = False) -> RunRecord:
+        """The run once its status changes, or it rests or ends; as it stands when `patience` seconds are over.
+
+        Executes nothing. With `at_rest`, a rest in which the run is already is no answer. Raises NotFoundError.
+        """
+        ends = self._clock.monotonic() + patience
+        with self._watch.turns(run_id) as turn:
+            first = record = await self.record(run_id)
+            while True:
+                rests = record.phase in (Phase.WAITING_HUMAN, Phase.PARKED)
+                news = record.status is not first.status or (rests and not (at_rest and record.seq == first.seq))
+                left = ends - self._clock.monotonic()
+                if news or record.phase is Phase.ENDED or left <= 0 or self._workers.stopping:
+                    return record
+                # A run that goes on by itself again is not announced: so one looks from time to time.
+                with contextlib.suppress(TimeoutError):
+                    async with asyncio.timeout(min(1.0, left)):
+                        await turn.wait()
+                turn.clear()
+                record = await self.record(run_id)
+
     async def result(self, run_id: RunId) -> RunResult:
         """What a caller gets of the run as it stands."""
         if self._files is not None:

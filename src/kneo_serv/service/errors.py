@@ -19,6 +19,7 @@ STATUS: Mapping[str, int] = {
     "spec_unreadable": 400,
     "spec_invalid": 400,
     "token_budget_exceeded": 400,
+    "budget_exceeded": 400,
     "unauthorized": 401,
     "forbidden": 403,
     "environment_policy_blocked": 403,
@@ -114,7 +115,7 @@ def answer_to(error: KneoError) -> JSONResponse:
 
 
 def envelope(
-    status: int, code: str, message: str, *, headers: Mapping[str, str] | None = None, **facts: Any
+    status: int, code: str, message: str, /, *, headers: Mapping[str, str] | None = None, **facts: Any
 ) -> JSONResponse:
     """An answer in the form that all errors have."""
     body = {"detail": {"error": code, "message": message, **facts}}

@@ -2,6 +2,7 @@
 
 from collections.abc import Callable, Coroutine, Mapping
 from dataclasses import dataclass, field
+from pathlib import Path
 from typing import Any
 
 from fastapi import Request
@@ -37,6 +38,11 @@ class Service:
     def __post_init__(self) -> None:
         self.authenticator = Authenticator(self.auth)
         self.refusals = Refusals(self._audit_refusal)
+
+    @property
+    def spec_root(self) -> Path:
+        """The folder that specs named by callers must lie in."""
+        return self.settings.spec_root or Path.cwd()
 
     @property
     def platform(self) -> PlatformManager:

@@ -4,6 +4,24 @@ from datetime import UTC, datetime
 
 from kneo_serv.service.errors import RequestRefused
 
+_ROUNDED = 7.5e-7
+"""Answers show moments rounded to microseconds: what is shown as the bound itself lies within it.
+
+That is half a microsecond, and some more for what a float of seconds since the epoch is exact to.
+"""
+
+
+def since(param: str, text: str | None) -> float | None:
+    """The lower bound, inclusive, in seconds since the epoch, that `moment_of` reads; raises as it."""
+    moment = moment_of(param, text)
+    return None if moment is None else moment - _ROUNDED
+
+
+def until(param: str, text: str | None) -> float | None:
+    """The upper bound, inclusive, in seconds since the epoch, that `moment_of` reads; raises as it."""
+    moment = moment_of(param, text)
+    return None if moment is None else moment + _ROUNDED
+
 
 def moment_of(param: str, text: str | None) -> float | None:
     """Seconds since the epoch of an ISO 8601 text; without an offset it is UTC, without a time midnight.

@@ -154,7 +154,7 @@ class SpecCalls(Calling):
             frozen = json.dumps(inputs, sort_keys=True)
             if frozen not in verdicts:
                 # Many runs have one spec, and compiling is what takes time.
-                verdicts[frozen] = self._refused(record, old), self._refused(record, new)
+                verdicts[frozen] = self._refused(record, old, new)
             before, after = verdicts[frozen]
             if after:
                 affected.append(record.id)
@@ -168,13 +168,15 @@ class SpecCalls(Calling):
             "runs_evaluated": len(records),
         }
 
-    def _refused(self, record: RunRecord, policy: EnvironmentPolicy) -> bool:
+    def _refused(self, record: RunRecord, old: EnvironmentPolicy, new: EnvironmentPolicy) -> tuple[bool, bool]:
+        """Whether each of two policies refuses the spec of a run."""
         try:
             package = self.compile_from_run_state(record, strict=False)
         except KneoError:
             # What cannot be compiled any more is refused for that, whatever the policy says.
-            return False
-        return bool(enforce(policy, package.spec, package.diagnostics))
+            return False, False
+        before, after = (enforce(policy, package.spec, package.diagnostics) for policy in (old, new))
+        return bool(before), bool(after)
 
 
 def policy_diff(previous: EnvironmentPolicy | None, new: EnvironmentPolicy) -> dict[str, dict[str, Any]]:

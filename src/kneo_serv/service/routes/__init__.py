@@ -2,10 +2,24 @@
 
 from fastapi import APIRouter
 
-from kneo_serv.service.routes import audit_events, health, human_tasks, metrics, policies, security, skills
+from kneo_serv.service.routes import (
+    audit_events,
+    health,
+    human_tasks,
+    metrics,
+    policies,
+    run_views,
+    runs,
+    security,
+    skills,
+    specs,
+)
 
 ROUTERS: tuple[APIRouter, ...] = (
     health.router,
+    runs.router,
+    run_views.router,
+    specs.router,
     skills.router,
     human_tasks.router,
     audit_events.router,

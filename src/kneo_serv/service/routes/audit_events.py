@@ -3,7 +3,6 @@
 from collections.abc import Sequence
 from typing import Annotated, Any
 
-import anyio.to_thread
 from fastapi import APIRouter, Query
 
 from kneo_serv.model.audit import AuditEvent
@@ -14,9 +13,10 @@ from kneo_serv.platform.platform import Platform
 from kneo_serv.service.admission import ScopedRoute, needs
 from kneo_serv.service.dependencies import Caller, TheService
 from kneo_serv.service.listing import WINDOW, Order, listing, page_of
+from kneo_serv.service.off_loop import off_loop
 from kneo_serv.service.schemas.audit import AuditEventListResponse, AuditQuery
 from kneo_serv.service.schemas.shapes import ERRORS
-from kneo_serv.service.timestamps import moment_of
+from kneo_serv.service.timestamps import since, until
 
 router = APIRouter(tags=["audit-events"], route_class=ScopedRoute)
 
@@ -32,8 +32,8 @@ async def list_audit_events(
         event_type=query.event_type,
         run_id=None if query.run_id is None else RunId(query.run_id),
         actor=query.actor,
-        created_after=moment_of("created_after", query.created_after),
-        created_before=moment_of("created_before", query.created_before),
+        created_after=since("created_after", query.created_after),
+        created_before=until("created_before", query.created_before),
         tenant=caller.tenant,
     )
     order = Order.of(query, "created_at", descending=True)
@@ -46,7 +46,7 @@ async def list_audit_events(
 
     found, total = await service.reach(look)
     if not indexed:
-        rows = await anyio.to_thread.run_sync(page_of, found, views.audit_view, query, order)
+        rows = await off_loop(lambda: page_of(found, views.audit_view, query, order))
         return listing("events", rows, query, order, total=total)
     full = len(found) == query.limit
     cursor = order.cursor(found[-1].created_at, found[-1].id) if full else None

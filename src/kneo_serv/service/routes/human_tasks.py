@@ -3,8 +3,7 @@
 from collections.abc import Sequence
 from typing import Annotated, Any
 
-import anyio.to_thread
-from fastapi import APIRouter, Header, Query, Response
+from fastapi import APIRouter, Query, Response
 
 from kneo_serv.errors import NotFoundError
 from kneo_serv.model.ids import ContinuationId, RunId
@@ -14,8 +13,10 @@ from kneo_serv.platform import views
 from kneo_serv.platform.platform import Platform
 from kneo_serv.service.admission import ScopedRoute, needs
 from kneo_serv.service.dependencies import Caller, TheService
+from kneo_serv.service.idempotency import HUMAN_RESUME, KeyHeader, key_of
 from kneo_serv.service.listing import WINDOW, Order, listing, page_of
-from kneo_serv.service.resuming import answer_of, resume, resume_key
+from kneo_serv.service.off_loop import off_loop
+from kneo_serv.service.resuming import resume
 from kneo_serv.service.schemas.bounds import Bounds
 from kneo_serv.service.schemas.human_tasks import (
     HumanResumeRequest,
@@ -75,7 +76,7 @@ async def list_human_tasks(
 
     tasks, total = await service.reach(look)
     if column is None:
-        rows = await anyio.to_thread.run_sync(page_of, tasks, views.task_view, query, order)
+        rows = await off_loop(lambda: page_of(tasks, views.task_view, query, order))
         return listing("tasks", rows, query, order, total=total)
     return listing(
         "tasks",
@@ -156,7 +157,7 @@ async def resume_human_task(
     response: Response,
     service: TheService,
     caller: Caller,
-    idempotency_key: Annotated[str | None, Header(description="Names this answer: sent again, it counts once.")] = None,
+    idempotency_key: KeyHeader = None,
 ) -> dict[str, Any]:
     """Gives a person's answer, and waits until the run rests or ends.
 
@@ -170,14 +171,13 @@ async def resume_human_task(
     bounds.chars("content", body.content, limits.max_human_content_chars)
     bounds.json_bytes("metadata", body.metadata, limits.max_metadata_bytes)
     bounds.check()
-    key = resume_key(idempotency_key, caller, continuation_id, body.model_dump(mode="json"))
+    asked = {"continuation_id": continuation_id, "request": body.model_dump(mode="json")}
+    key = key_of(HUMAN_RESUME, idempotency_key, caller, asked)
     given = HumanResponse(body.request_id, body.decision, body.content, body.selected_option, body.metadata)
     patience = service.platform.options.patience_seconds if query.wait is None else query.wait
-    resumed = await service.reach(
+    response.status_code, answer = await service.reach(
         lambda platform: resume(
             platform, ContinuationId(continuation_id), given, caller=caller, key=key, patience=patience
         )
     )
-    if not resumed.rests:
-        response.status_code = 202
-    return answer_of(resumed, continuation_id)
+    return answer

@@ -3,12 +3,12 @@
 from pathlib import Path
 from typing import Annotated, Any
 
-import anyio.to_thread
 from fastapi import APIRouter, Query
 
 from kneo_serv.service.admission import ScopedRoute, needs
 from kneo_serv.service.dependencies import Caller, TheService
 from kneo_serv.service.listing import Order, listing, page_of
+from kneo_serv.service.off_loop import off_loop
 from kneo_serv.service.schemas.shapes import ERRORS, ListQuery
 from kneo_serv.service.schemas.skills import SkillsListResponse
 from kneo_serv.spec.skills import discover_default_catalog
@@ -26,7 +26,7 @@ async def list_skills(query: Annotated[ListQuery, Query()], service: TheService,
         rows = page_of(found, lambda skill: skill, query, order)
         return listing("skills", rows, query, order, total=len(found))
 
-    return await anyio.to_thread.run_sync(look)
+    return await off_loop(look)
 
 
 def _home() -> Path:

@@ -105,7 +105,7 @@ def _sort(page: Page, rows: str, sorts: dict[str, bool], default: str, *, descen
 
 def run_conditions(filters: RunFilter) -> list[Condition]:
     """Conditions on `runs` beside `run_outputs`."""
-    found = _equal(filters, "workflow_kind", "workflow_name", "agent_name", "session_id")
+    found = _equal(filters, "workflow_kind", "workflow_name", "agent_name", "session_id", "target")
     found += [*_tenant(filters.tenant), *_between(filters.created_after, filters.created_before)]
     if filters.status:
         wanted = dumps(statuses(filters)).decode()
