@@ -144,6 +144,17 @@ def test_a_file_that_everybody_may_read_is_told(
     assert ("open to every user" in caplog.text) is told
 
 
+def test_a_change_of_who_may_read_it_is_seen(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
+    path, clock = tmp_path / "keys", Hands()
+    write(path, "alice:old:viewer\n")
+    door = opened(path, clock)
+    path.chmod(0o604)
+    clock.now += 1.0
+    with caplog.at_level(logging.WARNING):
+        assert who(door, "old") == "alice"
+    assert "open to every user" in caplog.text
+
+
 def test_a_pipe_does_not_hold_the_service(tmp_path: Path) -> None:
     path = tmp_path / "keys"
     os.mkfifo(path)

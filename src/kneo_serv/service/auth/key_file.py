@@ -18,7 +18,7 @@ _LOOK_EVERY = 1.0
 _LARGEST = 1_048_576
 _FIELDS = frozenset({"name", "key", "sha256", "grants", "roles", "scopes", "tenant", "expires"})
 
-type _Version = tuple[int, int, int]
+type _Version = tuple[int, ...]
 
 
 class KeyFile:
@@ -71,7 +71,8 @@ class KeyFile:
 
 
 def _version_of(found: os.stat_result) -> _Version:
-    return found.st_mtime_ns, found.st_size, found.st_ino
+    # The change time tells of a file that could not be read, and now may be.
+    return found.st_mtime_ns, found.st_ctime_ns, found.st_size, found.st_ino
 
 
 def _read(path: Path) -> tuple[tuple[APIKeyRecord, ...], _Version]:
