@@ -133,6 +133,19 @@ class DecisionNotAllowedError(KneoError, ValueError):
         self.allowed = list(allowed)
 
 
+class IdempotencyKeyConflictError(KneoError, RuntimeError):
+    """The idempotency key stands for another request already; nothing was stored. `scope` is the operation."""
+
+    code = "idempotency_key_conflict"
+
+    def __init__(self, scope: str) -> None:
+        super().__init__(
+            f"This idempotency key was used for another request of {scope}. Send the same request again, or take a new "
+            "key for a new one."
+        )
+        self.scope = scope
+
+
 class HumanTaskExpiredError(KneoError, RuntimeError):
     """The task's deadline has passed. `expires_at` is seconds since the epoch."""
 

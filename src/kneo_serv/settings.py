@@ -118,6 +118,23 @@ class Choice:
 
 
 @dataclass(frozen=True, slots=True)
+class Names:
+    """Names with commas between them, each once."""
+
+    @property
+    def allowed(self) -> str:
+        """In words."""
+        return "names of letters, digits, hyphens, dots and underlines, with commas between them"
+
+    def read(self, text: str) -> tuple[str, ...]:
+        """The names in their order."""
+        names = [name.strip() for name in text.split(",") if name.strip()]
+        if not all(re.fullmatch(r"[A-Za-z0-9][A-Za-z0-9._-]{0,127}", name) for name in names):
+            raise ValueError(text)
+        return tuple(dict.fromkeys(names))
+
+
+@dataclass(frozen=True, slots=True)
 class Folder:
     """A folder that exists; `~` is the home folder."""
 
@@ -392,6 +409,36 @@ class Settings:
         "INFO",
         Choice(("DEBUG", "INFO", "WARNING", "ERROR", "CRITICAL")),
         "From which level on log lines are written.",
+    )
+    log_format: str = _setting(
+        "KNEO_SERV_LOG_FORMAT",
+        "json",
+        Choice(("json", "text")),
+        "Whether the service logs one JSON object a line, or lines for eyes.",
+    )
+    request_logs: bool = _setting(
+        "KNEO_SERV_REQUEST_LOGS", True, Switch(), "Whether the service logs a line for each request."
+    )
+    request_body_seconds: float = _setting(
+        "KNEO_SERV_REQUEST_BODY_SECONDS",
+        30.0,
+        Seconds(0, 3600, above=True),
+        "How long the body of a request may take to arrive.",
+    )
+    metrics_enabled: bool = _setting(
+        "KNEO_SERV_METRICS_ENABLED", True, Switch(), "Whether the service shows its numbers at /metrics."
+    )
+    health_providers: tuple[str, ...] = _setting(
+        "KNEO_SERV_HEALTH_PROVIDERS",
+        (),
+        Names(),
+        "Providers without whose key the service is not ready, with commas between them.",
+    )
+    health_mcp_secrets: tuple[str, ...] = _setting(
+        "KNEO_SERV_HEALTH_MCP_SECRETS",
+        (),
+        Names(),
+        "Variables with secrets of MCP servers without which the service is not ready, with commas between them.",
     )
 
     @classmethod

@@ -14,6 +14,7 @@ from kneo_serv.cli.commands.forks import fork, retry
 from kneo_serv.cli.commands.human import human_app
 from kneo_serv.cli.commands.run import run
 from kneo_serv.cli.commands.runs import runs_app
+from kneo_serv.cli.commands.service import service_app
 from kneo_serv.cli.commands.spec_files import spec_app
 from kneo_serv.cli.exit_codes import MEANINGS
 from kneo_serv.cli.terminal import show
@@ -40,6 +41,7 @@ app.command("doctor")(doctor)
 spec_app.add_typer(bundle_app)
 app.add_typer(spec_app)
 app.add_typer(config_app)
+app.add_typer(service_app)
 
 
 def _print_version(wanted: bool) -> None:

@@ -18,3 +18,5 @@ class AuditEvent:
     continuation_id: str | None = None
     actor: str | None = None
     metadata: Mapping[str, Any] = field(default_factory=dict)
+    tenant: str | None = None
+    """Kept for an event that belongs to no run; one that does has that of its run."""

@@ -336,6 +336,13 @@ class RunRecord:
     """Since the journal last made progress."""
     fault: str | None = None
     """Why the run is parked."""
+    tenant: str | None = None
+    """To whom it belongs, for all its life: never an empty text."""
+    cached_tokens: int = 0
+    requests: int = 0
+    """Questions to models."""
+    cost_usd: float = 0.0
+    """In US dollars, by list price, as far as prices are known."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -91,3 +91,5 @@ class HumanTask:
     actor: str | None = None
     public_input_text: str | None = None
     """The text without secrets; None where both are the same."""
+    tenant: str | None = None
+    """Of its run, whatever is given when it is opened."""

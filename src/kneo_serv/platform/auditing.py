@@ -57,9 +57,12 @@ def audit_event(
     continuation_id: str | None = None,
     actor: str | None = None,
     metadata: Mapping[str, Any] | None = None,
+    *,
+    tenant: str | None = None,
 ) -> AuditEvent:
-    """An audit event with redacted metadata."""
-    return AuditEvent(ids.audit(), event_type, at, run_id, continuation_id, actor, redact_data(dict(metadata or {})))
+    """An audit event with redacted metadata; `tenant` is for one without a run."""
+    told = redact_data(dict(metadata or {}))
+    return AuditEvent(ids.audit(), event_type, at, run_id, continuation_id, actor, told, tenant)
 
 
 def _entry(

@@ -129,11 +129,16 @@ def _projection(record: RunRecord, run: Run) -> list[Finding]:
         "continuation_id": (record.continuation_id, stand.continuation_id),
         "input_tokens": (record.input_tokens, run.usage.input_tokens),
         "output_tokens": (record.output_tokens, run.usage.output_tokens),
+        "cached_tokens": (record.cached_tokens, run.usage.cached_tokens),
+        "requests": (record.requests, run.usage.requests),
         "started_at": (record.started_at, run.started_at),
         "completed_at": (record.completed_at, run.ended_at),
     }
     if record.phase is Phase.PARKED or (record.phase, stand.phase) in _SAME_PHASE:
         del pairs["phase"]
+    if not math.isclose(record.cost_usd, run.usage.cost_usd, abs_tol=1e-8):
+        # Databases round a sum each in its own way; nothing costs that little.
+        pairs["cost_usd"] = (record.cost_usd, run.usage.cost_usd)
     return [
         Finding(run.id, "projection", f"{name} is {told!r}, and by the journal {folded!r}")
         for name, (told, folded) in pairs.items()

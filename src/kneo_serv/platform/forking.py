@@ -196,6 +196,7 @@ class Forks:
             deadline_at=run.deadline_at,
             metadata=record.metadata,
             lease_owner=self._owner if held else None,
+            tenant=record.tenant,
         )
         deadline = run.deadline_at
         timers = () if deadline is None else (Timer(run.id, TimerKind.RUN_DEADLINE, "", deadline),)

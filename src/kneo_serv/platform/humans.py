@@ -12,6 +12,7 @@ from kneo_serv.errors import (
     RequestIdMismatchError,
 )
 from kneo_serv.model import event as ev
+from kneo_serv.model.idempotency import IdempotencyKey
 from kneo_serv.model.ids import ContinuationId, RunId
 from kneo_serv.model.plan import OnTimeout
 from kneo_serv.model.run import Phase
@@ -33,12 +34,17 @@ class Humans:
         self._outside = outside
 
     async def answer(
-        self, continuation_id: ContinuationId, response: HumanResponse, *, actor: str | None = None
+        self,
+        continuation_id: ContinuationId,
+        response: HumanResponse,
+        *,
+        actor: str | None = None,
+        key: IdempotencyKey | None = None,
     ) -> RunId:
-        """Journals the answer; the run may go on then.
+        """Journals the answer, and binds the key to it; the run may go on then.
 
         Raises:
-            NotFoundError: no open task has this id.
+            NotFoundError: no open task has this id (any more, also where it was answered with this very key).
             LockAcquisitionError: the task was answered just now, and its run is still at work on it.
             RequestIdMismatchError: the answer names another question.
             HumanTaskExpiredError: the task's deadline has passed.
@@ -59,7 +65,7 @@ class Humans:
             actor,
             metadata=response.metadata,
         )
-        await self._append(task, [answered])
+        await self._append(task, [answered], key)
         return task.run_id
 
     async def expire(self, continuation_id: ContinuationId, *, now: float | None = None) -> RunId | None:
@@ -109,7 +115,7 @@ class Humans:
             return None
         return task.run_id
 
-    async def _append(self, task: HumanTask, events: Sequence[ev.Event]) -> None:
+    async def _append(self, task: HumanTask, events: Sequence[ev.Event], key: IdempotencyKey | None = None) -> None:
         def make(draft: Draft) -> Sequence[ev.Event]:
             state = find(draft.run.frame, task.key)
             waits = state is not None and state.task is not None
@@ -118,7 +124,7 @@ class Humans:
             return () if state.task.decision is not None else events
 
         try:
-            appended = await self._outside.append(task.run_id, make)
+            appended = await self._outside.append(task.run_id, make, key=key)
         except OutsideRefused:
             appended = None
         if appended is None:
@@ -132,12 +138,14 @@ class Humans:
             raise await self._gone(task)
         return task
 
-    async def _gone(self, task: HumanTask) -> NotFoundError | LockAcquisitionError:
-        """Why the task takes no answer any more: its answer is being worked on, or that is over."""
+    async def _gone(self, task: HumanTask) -> NotFoundError | LockAcquisitionError | HumanTaskExpiredError:
+        """Why the task takes no answer any more: its deadline has passed, its answer is worked on, or that is over."""
+        if task.status is TaskStatus.EXPIRED:
+            return HumanTaskExpiredError(continuation_id=task.continuation_id, expires_at=task.expires_at)
         record = await self._store.get_run(task.run_id)
         at_work = record is not None and record.phase in (Phase.RUNNABLE, Phase.LEASED, Phase.WAITING_TIMER)
         if at_work:
-            return LockAcquisitionError(f"Human task {task.continuation_id}")
+            return LockAcquisitionError(f"continuation:{task.continuation_id}")
         return NotFoundError("human task", task.continuation_id)
 
     async def _is_overdue(self, task: HumanTask) -> bool:

@@ -15,6 +15,7 @@ from kneo_serv.errors import KneoError, NotFoundError, StoreError
 from kneo_serv.model import event as ev
 from kneo_serv.model.clock import Clock
 from kneo_serv.model.codec import CodecError, decode, encode
+from kneo_serv.model.idempotency import IdempotencyKey
 from kneo_serv.model.ids import ContinuationId, Owner, PlanHash, RunId
 from kneo_serv.model.plan import Plan
 from kneo_serv.model.run import Run
@@ -243,11 +244,12 @@ class RunJournal:
         revive: bool = False,
         late: bool = False,
         facts: Mapping[str, Any] | None = None,
+        key: IdempotencyKey | None = None,
     ) -> Appended | Refused:
         """Makes the draft durable, all or nothing; on success it is the present state.
 
         With `owner` and `fence` under the lease, else by compare-and-set alone. `revive` may follow a failure, `late`
-        any end. `facts` go into the audit of a dead letter.
+        any end. `facts` go into the audit of a dead letter. `key` is bound to what the draft does.
         """
         rows = tuple(event_row(recorded) for recorded in draft.events)
         stand = posture(draft.run)
@@ -261,7 +263,7 @@ class RunJournal:
             run_id=draft.run.id,
             expected_seq=draft.run.seq - len(rows),
             events=rows,
-            projection=_projection(draft, stand),
+            projection=projection_of(draft.run, stand),
             fence=fence,
             owner=owner,
             opened=tasks_opened(draft.plan, draft.events, draft.runs),
@@ -275,6 +277,7 @@ class RunJournal:
             revive=revive,
             late=late,
             progress=any(not isinstance(recorded.event, _NO_PROGRESS) for recorded in draft.events),
+            key=key,
         )
         result = await self._store.append(append)
         if isinstance(result, Appended):
@@ -294,8 +297,8 @@ _NO_PROGRESS = (ev.LegStarted, ev.StepStarted, ev.ModelTurnStarted, ev.ToolCallS
 """Events that say that something was begun, not that anything came of it."""
 
 
-def _projection(draft: Draft, stand: Posture) -> Projection:
-    run = draft.run
+def projection_of(run: Run, stand: Posture) -> Projection:
+    """What the run's row says of it, with public texts beside the private ones."""
     return Projection(
         status=stand.status,
         phase=stand.phase,
@@ -311,4 +314,7 @@ def _projection(draft: Draft, stand: Posture) -> Projection:
         completed_at=run.ended_at,
         input_tokens=run.usage.input_tokens,
         output_tokens=run.usage.output_tokens,
+        cached_tokens=run.usage.cached_tokens,
+        requests=run.usage.requests,
+        cost_usd=run.usage.cost_usd,
     )

@@ -5,6 +5,7 @@ from collections.abc import Callable, Sequence
 from kneo_serv.errors import LockAcquisitionError
 from kneo_serv.model import event as ev
 from kneo_serv.model.clock import Clock
+from kneo_serv.model.idempotency import IdempotencyKey
 from kneo_serv.model.ids import RunId
 from kneo_serv.platform.draft import Draft
 from kneo_serv.platform.journal import Journal, RunJournal
@@ -29,15 +30,20 @@ class Outside:
         self._clock = clock
 
     async def append(
-        self, run_id: RunId, make: Callable[[Draft], Sequence[ev.Event]], *, revive: bool = False
+        self,
+        run_id: RunId,
+        make: Callable[[Draft], Sequence[ev.Event]],
+        *,
+        revive: bool = False,
+        key: IdempotencyKey | None = None,
     ) -> RunJournal | None:
         """Appends what `make` makes of the run's present state; None when it makes nothing.
 
-        `make` is called again when something else was appended in the meantime.
+        `make` is called again when something else was appended in the meantime. `key` is bound to what was appended.
 
         Raises:
             NotFoundError: there is no such run.
-            OutsideRefused: the run has ended, or a task is no longer open.
+            OutsideRefused: the run has ended, a task is no longer open, or the key is taken.
             LockAcquisitionError: the run changes faster than one can look.
         """
         opened = await self._journal.open(run_id)
@@ -47,7 +53,7 @@ class Outside:
                 draft.add(event)
             if not draft.events:
                 return None
-            result = await opened.append(draft, revive=revive)
+            result = await opened.append(draft, revive=revive, key=key)
             if isinstance(result, Appended):
                 return opened
             if result.reason is not Refusal.SEQUENCE:

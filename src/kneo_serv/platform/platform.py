@@ -12,8 +12,9 @@ from kneo_serv.engine import posture
 from kneo_serv.errors import LockAcquisitionError, NotFoundError, QueueFullError, RunStateConflictError
 from kneo_serv.model import event as ev
 from kneo_serv.model.clock import Clock
+from kneo_serv.model.idempotency import IdempotencyKey
 from kneo_serv.model.ids import ContinuationId, RunId
-from kneo_serv.model.page import Page, RunFilter
+from kneo_serv.model.page import NO_TENANT, Page, RunFilter
 from kneo_serv.model.run import Phase, RunRecord, RunResult, RunStatus, SessionConcurrency
 from kneo_serv.model.task import HumanResponse
 from kneo_serv.platform.answers import public_history, result_of, view_of
@@ -30,10 +31,12 @@ from kneo_serv.platform.journal import (
     event_row,
     plan_text,
 )
+from kneo_serv.platform.once import as_it_is, once
 from kneo_serv.platform.options import PlatformOptions
 from kneo_serv.platform.outside import Outside, OutsideRefused
 from kneo_serv.platform.performer import Performer
 from kneo_serv.platform.projection import TaskFiles, TaskFolder
+from kneo_serv.platform.rests import Rest, rest_of
 from kneo_serv.platform.speech import Speech, SpeechListener
 from kneo_serv.platform.streams import StreamItem, Streams, Until
 from kneo_serv.platform.submission import Submission, created_of, record_of
@@ -179,20 +182,30 @@ class Platform:
         """Runs that this process executes now."""
         return self._workers.in_hand
 
-    async def start(self, submission: Submission, *, hold: bool = False) -> RunRecord:
+    async def start(
+        self, submission: Submission, *, hold: bool = False, key: IdempotencyKey | None = None
+    ) -> RunRecord:
         """Takes a run in: durable when it returns. With `hold` it is leased to this process at once, or in its turn.
 
+        A key that stands for the same submission already gives the run of then, as it is now.
+
         Raises:
+            IdempotencyKeyConflictError: the key stands for another submission.
             QueueFullError: no more runs are taken in; nothing was stored.
             SessionBusyError: its session has a run at work and takes in no other; nothing was stored.
         """
+        return await once(self.store, key, lambda: self._create(submission, hold, key), self.record)
+
+    async def _create(self, submission: Submission, hold: bool, key: IdempotencyKey | None) -> RunRecord:
         await self._admit()
         now = await self.store.now()
         run_id = self._ids.run(now)
         with self._tracing.dispatched(run_id, submission, now) as trace:
-            return await self._take_in(run_id, replace(submission, trace=trace), now, hold=hold)
+            return await self._take_in(run_id, replace(submission, trace=trace), now, hold=hold, key=key)
 
-    async def _take_in(self, run_id: RunId, submission: Submission, now: float, *, hold: bool) -> RunRecord:
+    async def _take_in(
+        self, run_id: RunId, submission: Submission, now: float, *, hold: bool, key: IdempotencyKey | None
+    ) -> RunRecord:
         created = created_of(submission, now, self.options.token_budget)
         opened = self._journal.begin(submission.plan, run_id, created, now)
         record = record_of(submission, created, run_id, now)
@@ -217,6 +230,7 @@ class Platform:
                 (audit_event(self._ids, "run.created", now, run_id, None, submission.actor, metadata),),
                 self.options.lease_seconds,
                 self.options.session_concurrency,
+                key,
             )
         )
         if leased:
@@ -279,11 +293,36 @@ class Platform:
                     async with asyncio.timeout(pause if left is None else min(pause, left)):
                         await turn.wait()
 
+    async def changed(self, run_id: RunId, *, patience: float, at_rest: bool = False) -> RunRecord:
+        """The run once its status changes, or it rests or ends; as it stands when `patience` seconds are over.
+
+        Executes nothing. With `at_rest`, a rest in which the run is already is no answer. Raises NotFoundError.
+        """
+        ends = self._clock.monotonic() + patience
+        with self._watch.turns(run_id) as turn:
+            first = record = await self.record(run_id)
+            while True:
+                rests = record.phase in (Phase.WAITING_HUMAN, Phase.PARKED)
+                news = record.status is not first.status or (rests and not (at_rest and record.seq == first.seq))
+                left = ends - self._clock.monotonic()
+                if news or record.phase is Phase.ENDED or left <= 0 or self._workers.stopping:
+                    return record
+                # A run that goes on by itself again is not announced: so one looks from time to time.
+                with contextlib.suppress(TimeoutError):
+                    async with asyncio.timeout(min(1.0, left)):
+                        await turn.wait()
+                turn.clear()
+                record = await self.record(run_id)
+
     async def result(self, run_id: RunId) -> RunResult:
         """What a caller gets of the run as it stands."""
         if self._files is not None:
             await self._files.settle()
         return await result_of(self.store, await self.record(run_id))
+
+    async def first_rest(self, run_id: RunId, from_seq: int) -> Rest | None:
+        """How the run stood at its first rest from an event on; raises as `rest_of`."""
+        return await rest_of(self.store, run_id, from_seq)
 
     async def record(self, run_id: RunId) -> RunRecord:
         """The run's row. Raises NotFoundError."""
@@ -300,9 +339,19 @@ class Platform:
         """The run as lists show it, without secrets. Raises NotFoundError, JournalUnreadableError."""
         return await view_of(self.store, await self.record(run_id), trace_limit=self.options.trace_max_events)
 
-    async def audit(self, event_type: str, *, actor: str | None = None, metadata: dict[str, Any]) -> None:
-        """Writes an audit event that belongs to no run."""
-        event = audit_event(self._ids, event_type, await self.store.now(), actor=actor, metadata=metadata)
+    async def audit(
+        self,
+        event_type: str,
+        *,
+        actor: str | None = None,
+        run_id: str | None = None,
+        continuation_id: str | None = None,
+        metadata: dict[str, Any],
+        tenant: str | None = None,
+    ) -> None:
+        """Writes an audit event that belongs to no append; `tenant` is for one without a run."""
+        now = await self.store.now()
+        event = audit_event(self._ids, event_type, now, run_id, continuation_id, actor, metadata, tenant=tenant)
         await self.store.add_audit([event])
 
     def submit(self) -> None:
@@ -348,6 +397,10 @@ class Platform:
                 async for item in items:
                     yield item
 
+    def on_append(self, hook: Callable[[Append], None]) -> None:
+        """Calls `hook` after everything that this process has durably appended to any run."""
+        self._journal.on_append(hook)
+
     async def cancel(self, run_id: RunId, *, actor: str | None = None) -> RunRecord:
         """Ends the run early; one that has ended already stays as it is."""
 
@@ -361,12 +414,18 @@ class Platform:
         self._workers.nudge(run_id)
         return await self.record(run_id)
 
-    async def continue_run(self, run_id: RunId, *, actor: str | None = None) -> None:
+    async def continue_run(self, run_id: RunId, *, actor: str | None = None, key: IdempotencyKey | None = None) -> None:
         """Takes up a failed, parked or orphaned run after its last finished step.
 
+        Nothing more is done for a key that stands for this already.
+
         Raises:
+            IdempotencyKeyConflictError: the key stands for something else.
             RunStateConflictError: it is at work, waits for a person, or has ended otherwise than by failing.
         """
+        await once(self.store, key, lambda: self._continue(run_id, actor, key), self.record)
+
+    async def _continue(self, run_id: RunId, actor: str | None, key: IdempotencyKey | None) -> None:
         record = await self.record(run_id)
         now = await self.store.now()
         leased = record.lease_owner is not None and (record.lease_expires_at or 0.0) > now
@@ -382,7 +441,7 @@ class Platform:
             return (ev.RunContinued(actor),) if posture(draft.run).status in open_to_it else ()
 
         try:
-            appended = await self._outside.append(run_id, make, revive=True)
+            appended = await self._outside.append(run_id, make, revive=True, key=key)
         except OutsideRefused as refused:
             status = refused.refused.status or record.status
             raise RunStateConflictError(run_id=run_id, status=status.value, operation="continue") from None
@@ -391,10 +450,21 @@ class Platform:
         self._dispatcher.submit()
 
     async def answer(
-        self, continuation_id: ContinuationId, response: HumanResponse, *, actor: str | None = None
+        self,
+        continuation_id: ContinuationId,
+        response: HumanResponse,
+        *,
+        actor: str | None = None,
+        key: IdempotencyKey | None = None,
     ) -> RunId:
-        """Journals a person's answer and sees to it that the run goes on; raises as `Humans.answer`."""
-        run_id = await self._humans.answer(continuation_id, response, actor=actor)
+        """Journals a person's answer and sees to it that the run goes on.
+
+        For a key that stands for this answer already, nothing more is done. Raises as `Humans.answer`, and
+        IdempotencyKeyConflictError when the key stands for another one.
+        """
+        run_id = await once(
+            self.store, key, lambda: self._humans.answer(continuation_id, response, actor=actor, key=key), as_it_is
+        )
         self._workers.nudge(run_id)
         self._dispatcher.submit()
         return run_id
@@ -431,7 +501,10 @@ class Platform:
         if self.options.session_concurrency is SessionConcurrency.INTERLEAVE or self._workers.drives(record.id):
             return
         before = RunFilter(
-            session_id=record.session_id, status=(RunStatus.RUNNING.value,), created_before=record.created_at
+            session_id=record.session_id,
+            status=(RunStatus.RUNNING.value,),
+            created_before=record.created_at,
+            tenant=record.tenant or NO_TENANT,
         )
         for earlier in await self.store.list_runs(before, Page(limit=10, sort="created_at", descending=False)):
             if not self._workers.drives(earlier.id):

@@ -20,6 +20,8 @@ class RetentionPolicy:
     checkpoints_days: float | None = None
     continuations_days: float | None = None
     audit_days: float | None = None
+    idempotency_days: float | None = None
+    """A key may be used anew after so many days, and its request is done anew then."""
     run_statuses: tuple[RunStatus, ...] = tuple(sorted(TERMINAL))
 
 
@@ -56,4 +58,5 @@ def cut_of(policy: RetentionPolicy, now: float) -> RetentionCut:
         events_before=before(policy.checkpoints_days),
         tasks_before=before(policy.continuations_days),
         audit_before=before(policy.audit_days),
+        keys_before=before(policy.idempotency_days),
     )

@@ -1,4 +1,4 @@
-"""Sessions: what agents and their users said in earlier runs with the same `session_id`.
+"""Sessions: what agents and their users said in earlier runs of the same tenant with the same `session_id`.
 
 Only completed runs count, and only what their agents answered in the end. A run sees the session as it was when its
 first leg began: that goes into its journal, so that a resumed run sees the same.
@@ -13,7 +13,7 @@ from kneo_serv.engine.frames import AGENT_FLOW, flow_of, frame_holding, step_of
 from kneo_serv.model import event as ev
 from kneo_serv.model.ids import RunId
 from kneo_serv.model.message import Message, Role
-from kneo_serv.model.page import Page, RunFilter
+from kneo_serv.model.page import NO_TENANT, Page, RunFilter
 from kneo_serv.model.plan import ROOT, AgentPlan, Plan
 from kneo_serv.model.run import Run, RunRecord, RunStatus, StepState
 from kneo_serv.platform.journal import Journal, JournalUnreadableError, RunJournal, private, readable
@@ -74,7 +74,12 @@ class Sessions:
         record = await self._store.get_run(run_id)
         if record is None:
             return ()
-        wanted = RunFilter(session_id=session_id, status=(RunStatus.COMPLETED.value,), created_before=record.created_at)
+        wanted = RunFilter(
+            session_id=session_id,
+            status=(RunStatus.COMPLETED.value,),
+            created_before=record.created_at,
+            tenant=record.tenant or NO_TENANT,
+        )
         found = await self._store.list_runs(wanted, Page(limit=MAX_RUNS, sort="created_at"))
         # A fork repeats what its parent said.
         return [earlier for earlier in found if earlier.parent_run_id is None]

@@ -27,6 +27,8 @@ class Submission:
     actor: str | None = None
     trace: Mapping[str, str] = field(default_factory=dict)
     """W3C trace context that it is asked for under (`traceparent`, `tracestate`); a malformed one is passed over."""
+    tenant: str | None = None
+    """To whom the run will belong, for all its life."""
 
 
 def created_of(submission: Submission, now: float, token_budget: int | None) -> ev.RunCreated:
@@ -73,4 +75,5 @@ def record_of(submission: Submission, created: ev.RunCreated, run_id: RunId, now
         environment=created.environment,
         deadline_at=created.deadline_at,
         metadata=created.metadata,
+        tenant=submission.tenant,
     )

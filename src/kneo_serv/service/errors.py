@@ -5,9 +5,10 @@ from collections.abc import Mapping
 from typing import Any
 
 from fastapi.responses import JSONResponse
+from starlette.types import Scope
 
 from kneo_serv.errors import KneoError
-from kneo_serv.observe import redact_text
+from kneo_serv.observe import redact_error
 from kneo_serv.spec import SpecCompilationError
 
 log = logging.getLogger("kneo_serv.service")
@@ -18,10 +19,13 @@ STATUS: Mapping[str, int] = {
     "spec_unreadable": 400,
     "spec_invalid": 400,
     "token_budget_exceeded": 400,
+    "budget_exceeded": 400,
     "unauthorized": 401,
     "forbidden": 403,
     "environment_policy_blocked": 403,
     "not_found": 404,
+    "method_not_allowed": 405,
+    "request_timeout": 408,
     "idempotency_key_in_progress": 409,
     "idempotency_key_conflict": 409,
     "resource_locked": 409,
@@ -40,6 +44,7 @@ STATUS: Mapping[str, int] = {
     "store_unavailable": 503,
     "store_schema": 503,
     "not_ready": 503,
+    "identity_unavailable": 503,
     "platform_closed": 503,
 }
 """By code of the error; what is not listed is our own fault, and says nothing."""
@@ -48,10 +53,16 @@ RETRY_AFTER: Mapping[str, int] = {
     "idempotency_key_in_progress": 1,
     "queue_full": 5,
     "store_unavailable": 5,
-    "store_schema": 5,
-    "platform_closed": 5,
+    "identity_unavailable": 5,
 }
 """Seconds after which it may be tried again."""
+
+_SAID_AS = {
+    "store_schema": "store_unavailable",
+    "platform_closed": "store_unavailable",
+    "spec_unreadable": "spec_invalid",
+}
+"""Codes that are told by another one's name."""
 
 INTERNAL = "The service could not do this. The request id names the line in its log that says why."
 
@@ -80,27 +91,37 @@ class RequestRefused(KneoError):
         return dict(self._facts)
 
 
+def code_of(error: KneoError) -> str:
+    """The code that the answer about this error has."""
+    code = error.wire_code if isinstance(error, RequestRefused) else error.code
+    if STATUS.get(code, 500) == 500:
+        return "internal_error"
+    return _SAID_AS.get(code, code)
+
+
 def answer_to(error: KneoError) -> JSONResponse:
     """The answer that tells of an error; what is our own fault tells nothing."""
-    code = error.wire_code if isinstance(error, RequestRefused) else error.code
-    status = STATUS.get(code, 500)
-    if status == 500:
+    wire = code_of(error)
+    if wire == "internal_error":
         log.error("internal error: %s", type(error).__name__, exc_info=error)
-        return envelope(500, "internal_error", INTERNAL)
+        return envelope(500, wire, INTERNAL)
     facts = error.facts()
     if isinstance(error, SpecCompilationError):
         facts = {"diagnostics": error.report.to_dict_list()}
     headers = dict(error.headers) if isinstance(error, RequestRefused) else {}
-    if code in RETRY_AFTER:
-        headers.setdefault("Retry-After", str(RETRY_AFTER[code]))
-    wire = "store_unavailable" if code in ("store_schema", "platform_closed") else code
-    wire = "spec_invalid" if wire == "spec_unreadable" else wire
-    return envelope(status, wire, redact_text(error.message), headers=headers, **facts)
+    if wire in RETRY_AFTER:
+        headers.setdefault("Retry-After", str(RETRY_AFTER[wire]))
+    return envelope(STATUS[wire], wire, redact_error(error.message), headers=headers, **facts)
 
 
 def envelope(
-    status: int, code: str, message: str, *, headers: Mapping[str, str] | None = None, **facts: Any
+    status: int, code: str, message: str, /, *, headers: Mapping[str, str] | None = None, **facts: Any
 ) -> JSONResponse:
     """An answer in the form that all errors have."""
     body = {"detail": {"error": code, "message": message, **facts}}
     return JSONResponse(body, status, headers=dict(headers or {}))
+
+
+def note_fault(scope: Scope, code: str, message: str) -> None:
+    """Has the line about this request in the log say what was wrong with it."""
+    scope.setdefault("state", {})["fault"] = (code, message)

@@ -7,174 +7,52 @@ come from the database's clock.
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
-from enum import StrEnum
 from typing import Any, Protocol
 
 from kneo_serv.model.audit import AuditEvent
+from kneo_serv.model.idempotency import KeyRecord
 from kneo_serv.model.ids import ContinuationId, Owner, PlanHash, RunId
 from kneo_serv.model.page import AuditFilter, Page, RunFilter
-from kneo_serv.model.run import Phase, RunRecord, RunStatus, SessionConcurrency
-from kneo_serv.model.task import Decision, HumanTask, TaskStatus
+from kneo_serv.model.run import Phase, RunRecord, RunStatus
+from kneo_serv.model.task import HumanTask, TaskStatus
+from kneo_serv.store.writes import (
+    Append,
+    Appended,
+    EventRow,
+    KeyTaken,
+    NewRun,
+    Projection,
+    Refusal,
+    Refused,
+    TaskClosing,
+    TaskEscalation,
+    Timer,
+    TimerKind,
+)
 
-
-@dataclass(frozen=True, slots=True)
-class EventRow:
-    """One event as it is kept.
-
-    `payload` is JSON text, exactly what the next step needs; `public` the same without secrets, None where both are
-    the same.
-    """
-
-    seq: int
-    kind: str
-    at: float
-    payload: str
-    public: str | None = None
-
-
-@dataclass(frozen=True, slots=True)
-class Projection:
-    """The columns of `runs` that an append sets. Of constant size but for the output, which is set once.
-
-    `output_text` None leaves what is there.
-    """
-
-    status: RunStatus
-    phase: Phase
-    updated_at: float
-    output_text: str | None = None
-    public_output_text: str | None = None
-    current_step_id: str | None = None
-    current_step_index: int | None = None
-    current_node_id: str | None = None
-    continuation_id: str | None = None
-    error_type: str | None = None
-    error_message: str | None = None
-    started_at: float | None = None
-    completed_at: float | None = None
-    input_tokens: int = 0
-    output_tokens: int = 0
-
-
-class TimerKind(StrEnum):
-    """What is due when a timer fires."""
-
-    RETRY = "retry"
-    HUMAN_DEADLINE = "human_deadline"
-    RUN_DEADLINE = "run_deadline"
-
-
-@dataclass(frozen=True, slots=True)
-class Timer:
-    """A stored moment (seconds since the epoch). `key` is the step key, the continuation id, or empty for the run."""
-
-    run_id: RunId
-    kind: TimerKind
-    key: str
-    due_at: float
-
-
-@dataclass(frozen=True, slots=True)
-class TaskClosing:
-    """A task is no longer open. The append is refused (`Refusal.TASK`) when it was not open."""
-
-    continuation_id: ContinuationId
-    status: TaskStatus
-    at: float
-    decision: Decision | None = None
-    actor: str | None = None
-
-
-@dataclass(frozen=True, slots=True)
-class TaskEscalation:
-    """An open task is marked as escalated. Refused (`Refusal.TASK`) when it is not open or marked already."""
-
-    continuation_id: ContinuationId
-    escalated_at: float
-
-
-@dataclass(frozen=True, slots=True)
-class NewRun:
-    """A run to be created, in one transaction with its plan, first events, timers and audit.
-
-    `record` gives all columns; with `record.lease_owner` set the run is born leased to that owner with fence 1 for
-    `lease_seconds`, else runnable with fence 0. Where its session is at work, `sessions` says what becomes of it:
-    queued it is not born leased but waits its turn, rejected it is not made at all.
-    """
-
-    record: RunRecord
-    plan: str
-    """JSON text of the plan; stored once per `record.plan_hash`."""
-    events: tuple[EventRow, ...]
-    timers: tuple[Timer, ...] = ()
-    audit: tuple[AuditEvent, ...] = ()
-    lease_seconds: float = 30.0
-    sessions: SessionConcurrency = SessionConcurrency.INTERLEAVE
-
-
-@dataclass(frozen=True, slots=True)
-class Append:
-    """Events to be added to one run, with everything that they imply, in one transaction.
-
-    Conditions, all checked in that transaction: the run's `seq` is `expected_seq`; with a `fence`, the run's fence is
-    this one and its lease is held by `owner`; the run's status is not terminal (with `revive`: it may be failed);
-    every task in `closed` and `escalated` is open.
-
-    When `projection.phase` is ended, all open tasks of the run become cancelled and all its timers go; the lease ends
-    too, as it does with `release`. `progress` sets the count of takeovers back to zero.
-    """
-
-    run_id: RunId
-    expected_seq: int
-    events: tuple[EventRow, ...]
-    projection: Projection
-    fence: int | None = None
-    owner: Owner | None = None
-    opened: tuple[HumanTask, ...] = ()
-    closed: tuple[TaskClosing, ...] = ()
-    escalated: tuple[TaskEscalation, ...] = ()
-    timers: tuple[Timer, ...] = ()
-    """Set; one of the same run, kind and key is replaced."""
-    cleared: tuple[tuple[TimerKind, str], ...] = ()
-    audit: tuple[AuditEvent, ...] = ()
-    snapshot: str | None = None
-    """JSON text of the folded run after the last of these events; replaces an older one."""
-    release: bool = False
-    revive: bool = False
-    late: bool = False
-    """Facts about a run that has ended already; refused (`Refusal.SEQUENCE`) while its status is not terminal."""
-    progress: bool = True
-
-
-class Refusal(StrEnum):
-    """Which condition of an append did not hold. The first of this order that applies is named."""
-
-    MISSING = "missing"
-    """There is no such run."""
-    FENCE = "fence"
-    """The lease is gone, or another worker has it."""
-    ENDED = "ended"
-    """The run's status is terminal."""
-    SEQUENCE = "sequence"
-    """Something else was appended in the meantime."""
-    TASK = "task"
-    """A task that was to be closed or escalated is not open."""
-
-
-@dataclass(frozen=True, slots=True)
-class Appended:
-    """The append is durable. `seq` is the number of its last event."""
-
-    seq: int
-
-
-@dataclass(frozen=True, slots=True)
-class Refused:
-    """Nothing of the append was written. `seq` and `status` are the run's own at that moment."""
-
-    reason: Refusal
-    seq: int = 0
-    status: RunStatus | None = None
+__all__ = [
+    "Append",
+    "Appended",
+    "Claim",
+    "EventRow",
+    "FeedItem",
+    "Gauges",
+    "Head",
+    "KeyTaken",
+    "NewRun",
+    "Projection",
+    "Pruned",
+    "Refusal",
+    "Refused",
+    "RetentionCut",
+    "Snapshot",
+    "Store",
+    "StoreHealth",
+    "TaskClosing",
+    "TaskEscalation",
+    "Timer",
+    "TimerKind",
+]
 
 
 @dataclass(frozen=True, slots=True)
@@ -220,6 +98,7 @@ class RetentionCut:
     """What is old enough to go: moments in seconds since the epoch; None keeps all of that sort.
 
     Only terminal runs of one of `run_statuses` and only events, tasks and audit of what has ended are ever removed.
+    Idempotency keys go with their runs, and beyond that by their own age alone.
     """
 
     runs_before: float | None = None
@@ -227,6 +106,7 @@ class RetentionCut:
     events_before: float | None = None
     tasks_before: float | None = None
     audit_before: float | None = None
+    keys_before: float | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -237,6 +117,24 @@ class Pruned:
     events: int = 0
     tasks: int = 0
     audit: int = 0
+    keys: int = 0
+
+
+@dataclass(frozen=True, slots=True)
+class Gauges:
+    """How much there is just now. Moments are seconds since the epoch, None where there is nothing."""
+
+    runs: Mapping[RunStatus, int]
+    """By status; a status without runs is there with 0."""
+    queued: int
+    """Runs that could be claimed now."""
+    oldest_queued_at: float | None
+    """When the first of them was created."""
+    open_tasks: int
+    oldest_open_task_at: float | None
+    """When the first of them was asked."""
+    leases: int
+    """Runs that are executed now: those under a live lease."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -274,7 +172,10 @@ class Store(Protocol):
     async def create(self, new: NewRun) -> bool:
         """Makes a run; whether it was born leased.
 
+        Runs of one session are runs of one tenant with one `session_id`; those without a tenant are among themselves.
+
         Raises:
+            KeyTaken: its idempotency key is taken. This is looked at first.
             StoreError: its id is taken.
             SessionBusyError: `sessions` is reject, and its session has a run at work.
         """
@@ -334,8 +235,20 @@ class Store(Protocol):
         """The newest snapshot."""
         ...
 
-    async def feed(self, *, after: int = 0, limit: int = 500) -> Sequence[FeedItem]:
-        """Events of all runs with a position above `after`, in the order of commits; never skips one."""
+    async def get_key(self, scope: str, principal: str, key: str) -> KeyRecord | None:
+        """What an idempotency key stands for; None when nobody has used it (or not for as long as keys are kept)."""
+        ...
+
+    async def feed(self, *, after: int = 0, limit: int = 500, tenant: str | None = None) -> Sequence[FeedItem]:
+        """Events of all runs, or of those of a tenant, with a position above `after`, in the order of commits.
+
+        Never skips one, and no position is ever given to two events. Fewer than `limit` means that there were no more
+        when it was asked; one who reads for a tenant may then go on from what `last_position` said before.
+        """
+        ...
+
+    async def last_position(self) -> int:
+        """The highest position so far, as the feed counts; 0 while there was no event."""
         ...
 
     async def changes(self) -> int:
@@ -350,12 +263,20 @@ class Store(Protocol):
         """One run."""
         ...
 
-    async def list_runs(self, filters: RunFilter, page: Page) -> Sequence[RunRecord]:
-        """Runs that pass the filter; ties in the sort are broken by id."""
+    async def list_runs(self, filters: RunFilter, page: Page, *, texts: bool = True) -> Sequence[RunRecord]:
+        """Runs that pass the filter; ties in the sort are broken by id.
+
+        Without `texts`, what may be long is neither read nor given: input and output (empty or None), tags and
+        metadata (empty).
+        """
         ...
 
-    async def count_runs(self, filters: RunFilter) -> int:
-        """How many runs pass the filter."""
+    async def count_runs(self, filters: RunFilter, *, at_most: int | None = None) -> int:
+        """How many runs pass the filter; with `at_most`, one more than that stands for any larger number."""
+        ...
+
+    async def gauges(self) -> Gauges:
+        """How much there is just now, at a cost that does not grow with the history."""
         ...
 
     async def runnable(self, *, limit: int = 100) -> Sequence[RunId]:
@@ -367,13 +288,29 @@ class Store(Protocol):
         ...
 
     async def list_tasks(
-        self, *, run_id: RunId | None = None, status: TaskStatus | None = TaskStatus.OPEN, page: Page | None = None
+        self,
+        *,
+        run_id: RunId | None = None,
+        status: TaskStatus | None = TaskStatus.OPEN,
+        workflow_kind: str | None = None,
+        escalated: bool | None = None,
+        tenant: str | None = None,
+        page: Page | None = None,
     ) -> Sequence[HumanTask]:
-        """Human tasks, oldest first; `page` uses limit and offset only. Status None means any."""
+        """Human tasks, all of them without a page. None asks for nothing, also as the status."""
         ...
 
-    async def count_tasks(self, *, run_id: RunId | None = None, status: TaskStatus | None = TaskStatus.OPEN) -> int:
-        """How many human tasks."""
+    async def count_tasks(
+        self,
+        *,
+        run_id: RunId | None = None,
+        status: TaskStatus | None = TaskStatus.OPEN,
+        workflow_kind: str | None = None,
+        escalated: bool | None = None,
+        tenant: str | None = None,
+        at_most: int | None = None,
+    ) -> int:
+        """How many human tasks; `at_most` as with `count_runs`."""
         ...
 
     async def due_timers(
@@ -390,12 +327,15 @@ class Store(Protocol):
         """Writes audit events that belong to no append."""
         ...
 
-    async def list_audit(self, filters: AuditFilter, *, limit: int = 100, offset: int = 0) -> Sequence[AuditEvent]:
-        """Audit events, newest first."""
+    async def list_audit(self, filters: AuditFilter, page: Page | None = None) -> Sequence[AuditEvent]:
+        """Audit events; without a page the newest 100. Those of one moment are in the order in which they were written.
+
+        Only so far they differ from other lists: the id in a cursor stands for its event's place in that order.
+        """
         ...
 
-    async def count_audit(self, filters: AuditFilter) -> int:
-        """How many audit events."""
+    async def count_audit(self, filters: AuditFilter, *, at_most: int | None = None) -> int:
+        """How many audit events; `at_most` as with `count_runs`."""
         ...
 
     async def get_document(self, kind: str, name: str) -> str | None:
@@ -404,6 +344,10 @@ class Store(Protocol):
 
     async def put_document(self, kind: str, name: str, text: str | None) -> None:
         """Sets a document, or removes it with None."""
+        ...
+
+    async def swap_document(self, kind: str, name: str, text: str | None) -> str | None:
+        """Sets a document, or removes it with None; what was there right before, so that no change goes unseen."""
         ...
 
     async def list_documents(self, kind: str) -> Mapping[str, str]:

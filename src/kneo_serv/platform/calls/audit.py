@@ -5,7 +5,7 @@ from typing import Any
 
 from kneo_serv.model.audit import AuditEvent
 from kneo_serv.model.ids import RunId
-from kneo_serv.model.page import AuditFilter
+from kneo_serv.model.page import AuditFilter, Page
 from kneo_serv.platform.auditing import audit_event
 from kneo_serv.platform.calls.calling import Calling
 from kneo_serv.platform.platform import Platform
@@ -40,7 +40,7 @@ class AuditCalls(Calling):
         wanted = AuditFilter(event_type, None if run_id is None else RunId(run_id))
 
         async def look(platform: Platform) -> list[AuditEvent]:
-            return list(await platform.store.list_audit(wanted, limit=limit))
+            return list(await platform.store.list_audit(wanted, Page(limit=limit)))
 
         return self._do(look)
 

@@ -164,6 +164,35 @@ class RunCalls(SpecCalls):
 
         return self._do(go_on)
 
+    def prepare(
+        self,
+        *,
+        input_text: str,
+        spec_path: str | Path | None = None,
+        spec: Mapping[str, Any] | None = None,
+        target: str = "workflow",
+        environment: str | None = None,
+        overlays: Sequence[str | Path] | None = None,
+        overrides: Mapping[str, Any] | None = None,
+        skills_overlay: Mapping[str, Any] | None = None,
+        timeout_seconds: float | None = None,
+        session_id: str | None = None,
+        tags: Sequence[str] = (),
+        metadata: Mapping[str, Any] | None = None,
+        actor: str | None = None,
+        trace: Mapping[str, str] | None = None,
+        tenant: str | None = None,
+    ) -> Submission:
+        """What `Platform.start` takes in: compiled and checked, nothing stored. For doors; blocks while it compiles.
+
+        A spec without a workflow runs its agent, whatever the target. Raises as `run_from_spec` (but never
+        QueueFullError), and EnvironmentPolicyError where the environment's policy refuses the spec.
+        """
+        return self._submission(
+            input_text, spec_path, spec, target, environment, overlays, overrides, skills_overlay, timeout_seconds,
+            session_id, tags, metadata, actor, trace, tenant, agent_alone=True,
+        )  # fmt: skip
+
     def _submission(
         self,
         input_text: str,
@@ -180,6 +209,8 @@ class RunCalls(SpecCalls):
         metadata: Mapping[str, Any] | None,
         actor: str | None,
         trace: Mapping[str, str] | None,
+        tenant: str | None = None,
+        agent_alone: bool = False,
     ) -> Submission:
         if (spec is None) == (spec_path is None):
             raise InvalidRequestError("Give either spec_path or spec, and not both.")
@@ -210,6 +241,8 @@ class RunCalls(SpecCalls):
         refused = [] if policy is None else enforce(policy, package.spec, package.diagnostics)
         if environment is not None and refused:
             raise EnvironmentPolicyError(environment=environment, diagnostics=[item.to_dict() for item in refused])
+        if target == "workflow" and package.plan.root_flow is None and agent_alone:
+            target = "agent"
         if target == "workflow" and package.plan.root_flow is None:
             raise InvalidRequestError("The spec has no workflow; use target 'agent', or add a block workflow.")
         asked = {"spec_path": None if spec_path is None else str(spec_path), "target": target, **options}
@@ -231,6 +264,7 @@ class RunCalls(SpecCalls):
             },
             actor=actor,
             trace=trace or {},
+            tenant=tenant,
         )
 
 

@@ -47,6 +47,7 @@ class UpkeepCalls(Calling):
                 checkpoints=pruned.events,
                 continuations=pruned.tasks,
                 audit_events=pruned.audit,
+                idempotency_records=pruned.keys,
             )
 
         return self._do(prune)

@@ -19,14 +19,10 @@ def run_view(
 ) -> dict[str, Any]:
     """The run as JSON object, with public texts; `task` is the open task that it waits for.
 
-    Without its `story`, what only the journal tells is left out: visited steps, costs, and what each agent used.
+    Without its `story`, what only the journal tells is left out: visited steps, and what each agent used.
     Times are ISO texts in UTC, but `deadline_at` is seconds since the epoch.
     """
-    usage = (
-        usage_view(story, record)
-        if story is not None and story.usage.requests
-        else usage_fields(recorded_usage(record))
-    )
+    usage = usage_view(story, record) if story is not None and story.usage.requests else _recorded(record)
     visited = [] if story is None else list(story.visited)
     return {
         "run_id": record.id,
@@ -89,7 +85,17 @@ def _priced(usage: Usage) -> dict[str, Any]:
 
 def recorded_usage(record: RunRecord) -> Usage:
     """What the run used, as far as its row tells."""
-    return Usage(record.input_tokens, record.output_tokens)
+    return Usage(record.input_tokens, record.output_tokens, record.requests, record.cached_tokens, record.cost_usd)
+
+
+def _recorded(record: RunRecord) -> dict[str, Any]:
+    usage = recorded_usage(record)
+    if not usage.requests:
+        return usage_fields(usage)
+    priced = _priced(usage)
+    # How many questions have no known price, a row does not tell.
+    del priced["unpriced_requests"]
+    return {**usage_fields(usage), **priced}
 
 
 def fork_fields(event: RunForked) -> dict[str, Any]:

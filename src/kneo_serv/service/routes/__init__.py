@@ -2,7 +2,31 @@
 
 from fastapi import APIRouter
 
-from kneo_serv.service.routes import health
+from kneo_serv.service.routes import (
+    audit_events,
+    health,
+    human_tasks,
+    metrics,
+    policies,
+    run_views,
+    runs,
+    security,
+    skills,
+    specs,
+)
 
-ROUTERS: tuple[APIRouter, ...] = (health.router,)
+ROUTERS: tuple[APIRouter, ...] = (
+    health.router,
+    runs.router,
+    run_views.router,
+    specs.router,
+    skills.router,
+    human_tasks.router,
+    audit_events.router,
+    security.router,
+    policies.router,
+)
 """All that is served at the root and under /v1."""
+
+METRICS = metrics.router
+"""At the root only, and only where metrics are wanted."""

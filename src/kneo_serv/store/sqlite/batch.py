@@ -3,21 +3,23 @@
 
 import sqlite3
 from collections.abc import Iterable, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 from kneo_serv.errors import SessionBusyError, StoreError
+from kneo_serv.model.idempotency import KeyRecord
 from kneo_serv.model.run import Phase, RunStatus, SessionConcurrency
-from kneo_serv.store.contract import Append, Appended, Refusal, Refused
+from kneo_serv.store.contract import Append, Appended, KeyTaken, Refusal, Refused
 from kneo_serv.store.sqlite.jsontext import array, dumps, loads
+from kneo_serv.store.sqlite.keys import ADD_KEYS, Name, name_of, taken_keys
 from kneo_serv.store.sqlite.leases import AT_WORK, claim_named
-from kneo_serv.store.sqlite.requests import Addition, Creation, NamedClaim, Work
+from kneo_serv.store.sqlite.requests import Addition, Creation, NamedClaim, Session, Work, key_row
 
 _RUN_COLUMNS = (
     "id, status, phase, seq, updated_at, fence, lease_owner, lease_expires_at, takeovers, current_step_id,"
     " current_step_index, current_node_id, continuation_id, error_type, error_message, started_at, completed_at,"
     " input_tokens, output_tokens, fault, created_at, deadline_at, plan_hash, target, agent_name, workflow_name,"
-    " workflow_kind, session_id, parent_run_id, environment"
+    " workflow_kind, session_id, parent_run_id, environment, tenant, cached_tokens, requests, cost_usd"
 )
 _TASK_COLUMNS = (
     "continuation_id, run_id, key, step_id, step_index, workflow_name, workflow_kind, request, input_text,"
@@ -35,14 +37,23 @@ def _insert(table: str, columns: str, *, conflict: str = "") -> str:
     return f"INSERT INTO {table} ({columns}) SELECT {_items(columns)} FROM json_each(?) WHERE true {conflict}"
 
 
+def _insert_of_tenant(table: str, columns: str, *, run: int, tenant: str) -> str:
+    """Adds rows whose `tenant` is that of the run which stands at place `run`; where there is none, `tenant`."""
+    return (
+        f"INSERT INTO {table} ({columns}, tenant) SELECT {_items(columns)}, iif(runs.id IS NULL, {tenant}, runs.tenant)"
+        f" FROM json_each(?) LEFT JOIN runs ON runs.id = json_extract(value, '$[{run}]')"
+    )
+
+
 _KNOWN = (
     "SELECT json_array("
     "(SELECT json_group_array(runs.id) FROM json_each(?) AS wanted CROSS JOIN runs ON runs.id = wanted.value),"
     " (SELECT json_group_array(hash) FROM json_each(?) AS wanted CROSS JOIN plans ON hash = wanted.value))"
 )
 _BUSY = (
-    "SELECT json_group_array(wanted.value) FROM json_each(?) AS wanted WHERE EXISTS ("
-    f"SELECT 1 FROM runs WHERE session_id = wanted.value AND {AT_WORK})"
+    "SELECT json_group_array(json(wanted.value)) FROM json_each(?) AS wanted WHERE EXISTS ("
+    "SELECT 1 FROM runs WHERE session_id = json_extract(wanted.value, '$[0]')"
+    f" AND tenant IS json_extract(wanted.value, '$[1]') AND {AT_WORK})"
 )
 _HEADS = (
     "SELECT json_group_array(json_array(runs.id, seq, status, fence, lease_owner,"
@@ -73,7 +84,10 @@ _PROJECT = """
         lease_owner = iif(json_extract(value, '$[15]'), NULL, lease_owner),
         lease_expires_at = iif(json_extract(value, '$[15]'), NULL, lease_expires_at),
         takeovers = iif(json_extract(value, '$[16]'), 0, takeovers),
-        fault = iif(json_extract(value, '$[17]'), NULL, fault)
+        fault = iif(json_extract(value, '$[17]'), NULL, fault),
+        cached_tokens = json_extract(value, '$[18]'),
+        requests = json_extract(value, '$[19]'),
+        cost_usd = json_extract(value, '$[20]')
     FROM json_each(?) WHERE runs.id = json_extract(value, '$[0]')
 """
 _ADD_PLANS = _insert("plans", "hash, plan")
@@ -95,7 +109,7 @@ _SET_TIMERS = _insert(
     "run_id, kind, key, due_at",
     conflict="ON CONFLICT (run_id, kind, key) DO UPDATE SET due_at = excluded.due_at",
 )
-_OPEN = _insert("human_tasks", _TASK_COLUMNS)
+_OPEN = _insert_of_tenant("human_tasks", _TASK_COLUMNS, run=1, tenant="NULL")
 _CLOSE = """
     UPDATE human_tasks SET
         status = json_extract(value, '$[1]'),
@@ -119,7 +133,12 @@ _SET_SNAPSHOTS = _insert(
     "run_id, seq, state",
     conflict="ON CONFLICT (run_id) DO UPDATE SET seq = excluded.seq, state = excluded.state",
 )
-ADD_AUDIT = _insert("audit_events", "id, event_type, created_at, run_id, continuation_id, actor, metadata")
+ADD_AUDIT = _insert_of_tenant(
+    "audit_events",
+    "id, event_type, created_at, run_id, continuation_id, actor, metadata",
+    run=3,
+    tenant="json_extract(value, '$[7]')",
+)
 """Adds audit events, given as a JSON array of rows."""
 
 
@@ -133,12 +152,13 @@ def apply(connection: sqlite3.Connection, requests: Sequence[Creation | Addition
     """Writes a batch inside an open transaction; a result for each request, or the error that its caller gets."""
     results: list[Any] = [None] * len(requests)
     rows = _Rows()
+    keys = taken_keys(connection, [request.key for request in requests if isinstance(request, (Creation, Addition))])
     creations = [(place, request) for place, request in enumerate(requests) if isinstance(request, Creation)]
     if creations:
-        _create(connection, creations, rows, results)
+        _create(connection, creations, keys, rows, results)
     additions = [(place, request) for place, request in enumerate(requests) if isinstance(request, Addition)]
     if additions:
-        _add(connection, additions, rows, results)
+        _add(connection, additions, keys, rows, results)
     rows.write(connection)
     claims = [(place, request) for place, request in enumerate(requests) if isinstance(request, NamedClaim)]
     if claims:
@@ -170,6 +190,7 @@ class _Rows:
     timed: list[bytes] = field(default_factory=list)
     snapshots: list[bytes] = field(default_factory=list)
     audit: list[bytes] = field(default_factory=list)
+    keys: list[bytes] = field(default_factory=list)
 
     def write(self, connection: sqlite3.Connection) -> None:
         for statement, fragments in (
@@ -188,13 +209,28 @@ class _Rows:
             (_END_TIMERS, self.timed),
             (_SET_SNAPSHOTS, self.snapshots),
             (ADD_AUDIT, self.audit),
+            (ADD_KEYS, self.keys),
         ):
             if fragments:
                 connection.execute(statement, (array(fragments),))
 
 
+def _taken(key: KeyRecord | None, keys: dict[Name, KeyRecord]) -> KeyRecord | None:
+    return None if key is None else keys.get(name_of(key.key))
+
+
+def _bind(key: KeyRecord | None, keys: dict[Name, KeyRecord], rows: _Rows) -> None:
+    if key is not None:
+        keys[name_of(key.key)] = key
+        rows.keys.append(key_row(key))
+
+
 def _create(
-    connection: sqlite3.Connection, creations: Iterable[tuple[int, Creation]], rows: _Rows, results: list[Any]
+    connection: sqlite3.Connection,
+    creations: Sequence[tuple[int, Creation]],
+    keys: dict[Name, KeyRecord],
+    rows: _Rows,
+    results: list[Any],
 ) -> None:
     ids = dumps([request.run_id for _, request in creations]).decode()
     hashes = dumps(list({request.plan_hash for _, request in creations})).decode()
@@ -202,17 +238,21 @@ def _create(
     taken, plans = map(set, loads(text))
     busy = _busy_sessions(connection, [request for _, request in creations])
     for place, request in creations:
+        if (earlier := _taken(request.key, keys)) is not None:
+            results[place] = KeyTaken(earlier)
+            continue
         if request.run_id in taken:
             results[place] = StoreError(f"There is a run {request.run_id} already. Make a new id for a new run.")
             continue
-        waits = request.session_id in busy
-        if waits and request.sessions is SessionConcurrency.REJECT:
-            results[place] = SessionBusyError(request.session_id or "")
+        waits = request.session in busy
+        if request.session is not None and waits and request.sessions is SessionConcurrency.REJECT:
+            results[place] = SessionBusyError(request.session[0])
             continue
         waits = waits and request.sessions is SessionConcurrency.QUEUE
         results[place] = request.leased and not waits
-        busy |= {request.session_id} if request.session_id is not None else set()
+        busy |= {request.session} if request.session is not None else set()
         taken.add(request.run_id)
+        _bind(request.key, keys, rows)
         if request.plan_hash not in plans:
             plans.add(request.plan_hash)
             rows.plans.append(dumps([request.plan_hash, request.plan]))
@@ -224,11 +264,13 @@ def _create(
         rows.audit += request.rows.audit
 
 
-def _busy_sessions(connection: sqlite3.Connection, creations: Iterable[Creation]) -> set[str | None]:
+def _busy_sessions(connection: sqlite3.Connection, creations: Iterable[Creation]) -> set[Session | None]:
     """Sessions of these runs that have a run at work."""
-    asked = {request.session_id for request in creations if request.sessions is not SessionConcurrency.INTERLEAVE}
-    wanted = [session_id for session_id in asked if session_id is not None]
-    return set(all_at_once(connection, _BUSY, dumps(wanted).decode())) if wanted else set()
+    asked = {request.session for request in creations if request.sessions is not SessionConcurrency.INTERLEAVE}
+    wanted = [session for session in asked if session is not None]
+    if not wanted:
+        return set()
+    return {(session_id, tenant) for session_id, tenant in all_at_once(connection, _BUSY, dumps(wanted).decode())}
 
 
 @dataclass(frozen=True, slots=True)
@@ -243,7 +285,11 @@ class _Head:
 
 
 def _add(
-    connection: sqlite3.Connection, additions: Sequence[tuple[int, Addition]], rows: _Rows, results: list[Any]
+    connection: sqlite3.Connection,
+    additions: Sequence[tuple[int, Addition]],
+    keys: dict[Name, KeyRecord],
+    rows: _Rows,
+    results: list[Any],
 ) -> None:
     wanted = dumps([request.append.run_id for _, request in additions]).decode()
     heads = {
@@ -254,10 +300,14 @@ def _add(
     for place, request in additions:
         append = request.append
         head = heads.get(append.run_id)
+        if (earlier := _taken(request.key, keys)) is not None:
+            results[place] = replace(_refused(Refusal.KEY, head), taken=earlier)
+            continue
         reason = _refusal(append, head, tasks)
         if reason is not None or head is None:
             results[place] = _refused(reason or Refusal.MISSING, head)
             continue
+        _bind(request.key, keys, rows)
         _collect(request, head, rows)
         results[place] = Appended(append.expected_seq + len(append.events))
 

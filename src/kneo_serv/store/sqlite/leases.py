@@ -12,21 +12,22 @@ from kneo_serv.store.sqlite.owner import is_dead
 from kneo_serv.store.sqlite.requests import NamedClaim
 
 _OWNERS = "SELECT json_group_array(DISTINCT lease_owner) FROM runs WHERE lease_owner IS NOT NULL"
-_FREE = (
+FREE = (
     "phase = 'runnable' AND (lease_owner IS NULL OR lease_expires_at <= :now"
     " OR lease_owner IN (SELECT value FROM json_each(:dead)))"
 )
+"""Runs that could be claimed now."""
 AT_WORK = "phase IN ('runnable', 'waiting_timer')"
 """Runs for which later ones of their session wait; in the same words as in the index that finds them."""
 _WAITS = (
     "(session_id IS NOT NULL AND started_at IS NULL AND EXISTS (SELECT 1 FROM runs AS earlier"
-    f" WHERE earlier.session_id = runs.session_id AND earlier.{AT_WORK}"
+    f" WHERE earlier.session_id = runs.session_id AND earlier.tenant IS runs.tenant AND earlier.{AT_WORK}"
     " AND (earlier.created_at, earlier.id) < (runs.created_at, runs.id)))"
 )
 _OLDEST = (
     "SELECT json_group_array(json_array(id, fence, lease_owner IS NOT NULL, takeovers)) FROM ("
     "SELECT id, fence, lease_owner, takeovers FROM runs"
-    f" WHERE {_FREE} AND lease_owner IS NOT :owner AND NOT (:in_turn AND {_WAITS})"
+    f" WHERE {FREE} AND lease_owner IS NOT :owner AND NOT (:in_turn AND {_WAITS})"
     " ORDER BY created_at, id LIMIT :limit)"
 )
 _NAMED = (
@@ -139,7 +140,7 @@ def park(connection: sqlite3.Connection, run_id: RunId, *, owner: Owner, fence: 
 def runnable(connection: sqlite3.Connection, *, limit: int) -> list[RunId]:
     """Runs that could be claimed now, oldest first."""
     dead = dumps(dead_owners(connection)).decode()
-    query = f"SELECT json_group_array(id) FROM (SELECT id FROM runs WHERE {_FREE} ORDER BY created_at, id LIMIT :limit)"
+    query = f"SELECT json_group_array(id) FROM (SELECT id FROM runs WHERE {FREE} ORDER BY created_at, id LIMIT :limit)"
     (found,) = connection.execute(query, {"now": time.time(), "dead": dead, "limit": limit}).fetchone()
     ids: list[RunId] = loads(found)
     return ids

@@ -8,11 +8,12 @@ from typing import Any
 
 from kneo_serv.model.audit import AuditEvent
 from kneo_serv.model.ids import ContinuationId, RunId
-from kneo_serv.model.page import AuditFilter, Page, RunFilter
+from kneo_serv.model.page import NO_TENANT, AuditFilter, Page, RunFilter
 from kneo_serv.model.run import RunRecord, RunStatus
-from kneo_serv.model.task import HumanTask, TaskStatus
+from kneo_serv.model.task import HumanTask
 from kneo_serv.store.contract import EventRow, FeedItem, Head, Snapshot, Timer, TimerKind
-from kneo_serv.store.sqlite.filters import audit_conditions, counted, order, run_conditions, statuses
+from kneo_serv.store.sqlite import pages
+from kneo_serv.store.sqlite.filters import Condition, audit_sort, run_sort, task_sort
 from kneo_serv.store.sqlite.jsontext import dumps, loads
 from kneo_serv.store.sqlite.rows import (
     AUDIT,
@@ -28,10 +29,13 @@ from kneo_serv.store.sqlite.rows import (
 )
 
 _ALL = -1
-_MANY = 2_000
 _RUNS_AND_TEXTS = (
     f"SELECT {', '.join(RUN.names)} FROM runs"
     " JOIN run_inputs ON run_inputs.run_id = runs.id LEFT JOIN run_outputs ON run_outputs.run_id = runs.id"
+)
+_RUNS_ALONE = (
+    "SELECT *, '' AS input_text, NULL AS public_input_text, NULL AS output_text, NULL AS public_output_text,"
+    " '[]' AS tags, '{}' AS metadata FROM runs"
 )
 _TASKS = f"SELECT {', '.join(TASK.names)} FROM human_tasks"
 
@@ -58,15 +62,41 @@ def snapshot(connection: sqlite3.Connection, run_id: RunId) -> Snapshot | None:
     return None if row is None else Snapshot(*row)
 
 
-def feed(connection: sqlite3.Connection, after: int, limit: int) -> list[FeedItem]:
-    """Events of all runs in the order of commits, which with one writer at a time is the order of positions."""
+FEED_SPAN = 20_000
+"""Positions that are looked through at a time for the events of one tenant."""
+
+
+def feed(
+    connection: sqlite3.Connection, after: int, limit: int, tenant: str | None = None
+) -> tuple[list[FeedItem], int | None]:
+    """Events in the order of commits, which with one writer at a time is the order of positions.
+
+    For a tenant only so many positions are looked through: then the second value says after which one to go on.
+    """
+    parts = ["position > ?", "run_id <> ''"]
+    values: list[Any] = [after]
+    more = None
+    if tenant is not None:
+        owner = "IS NULL" if tenant == NO_TENANT else "= ?"
+        parts.append(f"(SELECT tenant FROM runs WHERE runs.id = run_id) {owner}")
+        values += [tenant] if tenant else []
+        if last_position(connection) > after + FEED_SPAN:
+            more = after + FEED_SPAN
+            parts.append("position <= ?")
+            values.append(more)
     rows = FEED.fetch(
         connection,
         "SELECT position, run_id, seq, kind, at, payload, public FROM run_events"
-        " WHERE position > ? AND run_id <> '' ORDER BY position LIMIT ?",
-        (after, limit),
+        f" WHERE {' AND '.join(parts)} ORDER BY position LIMIT ?",
+        (*values, limit),
     )
-    return [FeedItem(position, run_id, EventRow(*event)) for position, run_id, *event in rows]
+    return [FeedItem(position, run_id, EventRow(*event)) for position, run_id, *event in rows], more
+
+
+def last_position(connection: sqlite3.Connection) -> int:
+    """The highest position so far."""
+    (newest,) = connection.execute("SELECT coalesce(max(position), 0) FROM run_events").fetchone()
+    return int(newest)
 
 
 def heads(connection: sqlite3.Connection, run_ids: Sequence[RunId]) -> list[Head]:
@@ -89,27 +119,14 @@ def get_run(connection: sqlite3.Connection, run_id: RunId) -> RunRecord | None:
     return run_record(rows[0], time.time()) if rows else None
 
 
-def list_runs(connection: sqlite3.Connection, filters: RunFilter, page: Page) -> list[RunRecord]:
+def list_runs(connection: sqlite3.Connection, filters: RunFilter, page: Page, *, texts: bool) -> list[RunRecord]:
     """A page of runs."""
-    chosen, values = _page(connection, filters, page)
+    chosen, values = pages.run_page(connection, filters, page)
     # The page is cut from narrow rows; long texts are read only for what is on it.
-    rows = RUN.fetch(connection, f"{_RUNS_AND_TEXTS} WHERE runs.id IN ({chosen}) {order(page)} LIMIT -1", values)
+    source = _RUNS_AND_TEXTS if texts else _RUNS_ALONE
+    rows = RUN.fetch(connection, f"{source} WHERE runs.id IN ({chosen}) {run_sort(page).sql} LIMIT -1", values)
     now = time.time()
     return [run_record(row, now) for row in rows]
-
-
-def count_runs(connection: sqlite3.Connection, filters: RunFilter) -> int:
-    """How many runs pass."""
-    if counted(filters):
-        where = "WHERE status IN (SELECT value FROM json_each(?))" if filters.status else ""
-        query = f"SELECT coalesce(sum(runs), 0) FROM run_counts {where}"
-        values: Sequence[str] = [dumps(statuses(filters)).decode()] if filters.status else []
-    else:
-        where, values = run_conditions(filters)
-        outputs = "LEFT JOIN run_outputs ON run_outputs.run_id = runs.id" if filters.q else ""
-        query = f"SELECT count(*) FROM runs {outputs} {where}"
-    (count,) = connection.execute(query, values).fetchone()
-    return int(count)
 
 
 def get_task(connection: sqlite3.Connection, continuation_id: ContinuationId) -> HumanTask | None:
@@ -118,25 +135,13 @@ def get_task(connection: sqlite3.Connection, continuation_id: ContinuationId) ->
     return human_task(rows[0]) if rows else None
 
 
-def list_tasks(
-    connection: sqlite3.Connection, run_id: RunId | None, status: TaskStatus | None, page: Page | None
-) -> list[HumanTask]:
-    """Human tasks, oldest first."""
-    where, values = _task_conditions(run_id, status)
-    limit, offset = (_ALL, 0) if page is None else (page.limit, page.offset)
-    rows = TASK.fetch(
-        connection,
-        f"{_TASKS} {where} ORDER BY created_at, continuation_id LIMIT ? OFFSET ?",
-        (*values, limit, offset),
-    )
+def list_tasks(connection: sqlite3.Connection, conditions: Sequence[Condition], page: Page | None) -> list[HumanTask]:
+    """Human tasks; all of them without a page."""
+    page = page or Page(limit=_ALL)
+    sort = task_sort(page)
+    chosen, values = pages.task_page(conditions, sort, page)
+    rows = TASK.fetch(connection, f"{_TASKS} WHERE continuation_id IN ({chosen}) {sort.sql} LIMIT -1", values)
     return [human_task(row) for row in rows]
-
-
-def count_tasks(connection: sqlite3.Connection, run_id: RunId | None, status: TaskStatus | None) -> int:
-    """How many human tasks."""
-    where, values = _task_conditions(run_id, status)
-    (count,) = connection.execute(f"SELECT count(*) FROM human_tasks {where}", values).fetchone()
-    return int(count)
 
 
 def due_timers(connection: sqlite3.Connection, kinds: Sequence[TimerKind], now: float, limit: int) -> list[Timer]:
@@ -156,47 +161,28 @@ def next_due(connection: sqlite3.Connection) -> float | None:
     return None if due is None else float(due)
 
 
-def list_audit(connection: sqlite3.Connection, filters: AuditFilter, limit: int, offset: int) -> list[AuditEvent]:
-    """Audit events, newest first."""
-    where, values = audit_conditions(filters)
+def list_audit(connection: sqlite3.Connection, filters: AuditFilter, page: Page) -> list[AuditEvent]:
+    """A page of audit events."""
+    chosen, values = pages.audit_page(filters, page)
     rows = AUDIT.fetch(
         connection,
-        f"SELECT {', '.join(AUDIT.names)} FROM audit_events {where}"
-        " ORDER BY created_at DESC, position DESC LIMIT ? OFFSET ?",
-        (*values, limit, offset),
+        f"SELECT {', '.join(AUDIT.names)} FROM audit_events WHERE position IN ({chosen})"
+        f" {audit_sort(page).sql} LIMIT -1",
+        values,
     )
     return [audit_event(row) for row in rows]
 
 
-def count_audit(connection: sqlite3.Connection, filters: AuditFilter) -> int:
-    """How many audit events."""
-    where, values = audit_conditions(filters)
-    (count,) = connection.execute(f"SELECT count(*) FROM audit_events {where}", values).fetchone()
-    return int(count)
+def swap_document(connection: sqlite3.Connection, kind: str, name: str, text: str | None) -> str | None:
+    """Sets a document, or removes it with None; what was there before. Inside a transaction of the writer."""
+    previous = one_text(connection, "SELECT text FROM documents WHERE kind = ? AND name = ?", kind, name)
+    if text is None:
+        connection.execute("DELETE FROM documents WHERE kind = ? AND name = ?", (kind, name))
+    else:
+        connection.execute("INSERT OR REPLACE INTO documents (kind, name, text) VALUES (?, ?, ?)", (kind, name, text))
+    return previous
 
 
 def list_documents(connection: sqlite3.Connection, kind: str) -> dict[str, str]:
     """Documents of a kind by name."""
     return dict(connection.execute("SELECT name, text FROM documents WHERE kind = ? ORDER BY name", (kind,)).fetchall())
-
-
-def _page(connection: sqlite3.Connection, filters: RunFilter, page: Page) -> tuple[str, list[Any]]:
-    """A query for the ids of a page, and its parameters."""
-    if page.sort == "updated_at" and counted(filters):
-        # Each status has its own stretch of the index, sorted already: SQLite merges them without sorting the table.
-        wanted = list(dict.fromkeys(statuses(filters) or RunStatus))
-        parts = " UNION ALL ".join("SELECT id, updated_at FROM runs WHERE status = ?" for _ in wanted)
-        query = f"SELECT id FROM ({parts} {order(page)} LIMIT ? OFFSET ?)"
-        return query, [*wanted, page.limit, page.offset]
-    # SQLite takes every status for a rare one; sorting half the table is dearer than passing over the other half.
-    frequent = bool(filters.status) and count_runs(connection, RunFilter(status=filters.status)) > _MANY
-    where, values = run_conditions(filters, status_by_index=not frequent)
-    outputs = "LEFT JOIN run_outputs ON run_outputs.run_id = runs.id" if filters.q else ""
-    query = f"SELECT id FROM runs {outputs} {where} {order(page)} LIMIT ? OFFSET ?"
-    return query, [*values, page.limit, page.offset]
-
-
-def _task_conditions(run_id: RunId | None, status: TaskStatus | None) -> tuple[str, list[str]]:
-    parts = [f"{column} = ?" for column, value in (("run_id", run_id), ("status", status)) if value is not None]
-    values = [str(value) for value in (run_id, status) if value is not None]
-    return (f"WHERE {' AND '.join(parts)}" if parts else ""), values

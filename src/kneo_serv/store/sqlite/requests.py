@@ -10,11 +10,15 @@ from typing import Any
 from kneo_serv.errors import StoreError
 from kneo_serv.model.audit import AuditEvent
 from kneo_serv.model.codec import encode
-from kneo_serv.model.ids import Owner, RunId
+from kneo_serv.model.idempotency import IdempotencyKey, KeyRecord
+from kneo_serv.model.ids import ContinuationId, Owner, RunId
 from kneo_serv.model.run import Phase, SessionConcurrency
 from kneo_serv.model.task import HumanTask, TaskStatus
 from kneo_serv.store.contract import Append, EventRow, NewRun, Timer
 from kneo_serv.store.sqlite.jsontext import dumps
+
+type Session = tuple[str, str | None]
+"""A session: its id, and the tenant whose it is."""
 
 
 @dataclass(slots=True)
@@ -44,10 +48,12 @@ class Creation:
     rows: Rows
     size: int
     leased: bool = False
-    session_id: str | None = None
+    session: "Session | None" = None
     sessions: SessionConcurrency = SessionConcurrency.INTERLEAVE
     waiting_row: bytes = b""
     """The row without its lease, for a run that has to wait for its session."""
+    key: KeyRecord | None = None
+    """What the request's idempotency key is to stand for."""
     alone: str | None = None
 
 
@@ -62,6 +68,7 @@ class Addition:
     snapshot: bytes | None
     size: int
     alone: str | None
+    key: KeyRecord | None = None
 
 
 @dataclass(slots=True)
@@ -124,6 +131,10 @@ def creation(new: NewRun) -> Creation:
         record.session_id,
         record.parent_run_id,
         record.environment,
+        record.tenant,
+        record.cached_tokens,
+        record.requests,
+        record.cost_usd,
     ]
     rows = _rows(record.id, new.events, new.timers, new.audit, record.output_text, record.public_output_text)
     waiting = [*row[:5], 0, None, None, *row[8:]]
@@ -139,9 +150,10 @@ def creation(new: NewRun) -> Creation:
         rows=rows,
         size=rows.size + len(texts) + len(new.plan),
         leased=record.lease_owner is not None,
-        session_id=record.session_id,
+        session=None if record.session_id is None else (record.session_id, record.tenant),
         sessions=new.sessions,
         waiting_row=dumps(waiting),
+        key=_binding(new.key, record.id, len(new.events)),
     )
 
 
@@ -173,6 +185,9 @@ def addition(append: Append) -> Addition:
         1 if append.release or ended else 0,
         1 if append.progress else 0,
         1 if append.revive else 0,
+        projection.cached_tokens,
+        projection.requests,
+        projection.cost_usd,
     ]
     rows = _rows(
         append.run_id,
@@ -192,6 +207,12 @@ def addition(append: Append) -> Addition:
         else dumps([append.run_id, append.expected_seq + len(append.events), append.snapshot]),
         size=rows.size + len(append.snapshot or ""),
         alone=append.run_id,
+        key=_binding(
+            append.key,
+            append.run_id,
+            append.expected_seq + len(append.events),
+            append.closed[0].continuation_id if append.closed else None,
+        ),
     )
 
 
@@ -206,6 +227,25 @@ def audit_row(event: AuditEvent) -> bytes:
             event.continuation_id,
             event.actor,
             json_text(event.metadata),
+            event.tenant,
+        ]
+    )
+
+
+def key_row(record: KeyRecord) -> bytes:
+    """One idempotency key as a row."""
+    key = record.key
+    return dumps(
+        [
+            key.scope,
+            key.principal,
+            key.key,
+            key.body_hash,
+            record.run_id,
+            record.continuation_id,
+            record.from_seq,
+            int(key.asynchronous),
+            record.created_at,
         ]
     )
 
@@ -218,6 +258,12 @@ def json_text(value: Any) -> str:
 def stored_phase(phase: Phase) -> Phase:
     """Phase as it is kept: whether a runnable run is leased, its lease tells."""
     return Phase.RUNNABLE if phase is Phase.LEASED else phase
+
+
+def _binding(
+    key: IdempotencyKey | None, run_id: RunId, seq: int, continuation_id: ContinuationId | None = None
+) -> KeyRecord | None:
+    return None if key is None else KeyRecord(key, run_id, seq, time.time(), continuation_id)
 
 
 def _rows(

@@ -8,7 +8,7 @@ from kneo_serv.store.contract import RetentionCut
 from kneo_serv.store.sqlite.jsontext import dumps, loads
 
 STRIDE = 200
-"""Runs, tasks or audit events in one transaction; of events ten times as many."""
+"""Runs, tasks, audit events or keys in one transaction; of events ten times as many."""
 
 _TERMINAL = dumps(sorted(TERMINAL)).decode()
 _IS_OVER = "status IN (SELECT value FROM json_each(:terminal))"
@@ -22,7 +22,7 @@ _UNUSED_PLANS = (
     "DELETE FROM plans WHERE hash IN (SELECT value FROM json_each(?))"
     " AND NOT EXISTS (SELECT 1 FROM runs WHERE plan_hash = hash)"
 )
-_OF_RUNS = ("run_events", "snapshots", "human_tasks", "timers", "run_inputs", "run_outputs")
+_OF_RUNS = ("run_events", "snapshots", "human_tasks", "timers", "run_inputs", "run_outputs", "idempotency_keys")
 _OLD_EVENTS = (
     "DELETE FROM run_events WHERE position IN (SELECT position FROM run_events"
     f" JOIN runs ON runs.id = run_id WHERE at < :before AND {_IS_OVER}"
@@ -39,10 +39,14 @@ _OLD_AUDIT = (
     " LEFT JOIN runs ON runs.id = run_id WHERE audit_events.created_at < :before"
     f" AND (runs.id IS NULL OR {_IS_OVER}) LIMIT :limit)"
 )
+_OLD_KEYS = (
+    "DELETE FROM idempotency_keys WHERE (scope, principal, key) IN"
+    " (SELECT scope, principal, key FROM idempotency_keys WHERE created_at < :before LIMIT :limit)"
+)
 
 
-def prune_runs(connection: sqlite3.Connection, cut: RetentionCut) -> tuple[int, int, int]:
-    """Removes some old runs with all that is theirs but the audit; how many runs, events and tasks went."""
+def prune_runs(connection: sqlite3.Connection, cut: RetentionCut) -> tuple[int, int, int, int]:
+    """Removes some old runs with all that is theirs but the audit; how many runs, events, tasks and keys went."""
     values = {
         "terminal": _TERMINAL,
         "statuses": dumps(list(cut.run_statuses)).decode(),
@@ -51,7 +55,7 @@ def prune_runs(connection: sqlite3.Connection, cut: RetentionCut) -> tuple[int, 
     }
     (found,) = connection.execute(_OLD_RUNS, values).fetchone()
     if not loads(found):
-        return 0, 0, 0
+        return 0, 0, 0, 0
     (plans,) = connection.execute(_THEIR_PLANS, (found,)).fetchone()
     newest = _newest(connection)
     gone = {
@@ -64,7 +68,7 @@ def prune_runs(connection: sqlite3.Connection, cut: RetentionCut) -> tuple[int, 
     runs = connection.execute("DELETE FROM runs WHERE id IN (SELECT value FROM json_each(?))", (found,)).rowcount
     connection.execute(_UNUSED_PLANS, (plans,))
     _keep_position(connection, newest)
-    return runs, gone["run_events"], gone["human_tasks"]
+    return runs, gone["run_events"], gone["human_tasks"], gone["idempotency_keys"]
 
 
 def prune_events(connection: sqlite3.Connection, before: float) -> int:
@@ -86,6 +90,11 @@ def prune_tasks(connection: sqlite3.Connection, before: float) -> int:
 def prune_audit(connection: sqlite3.Connection, before: float) -> int:
     """Removes some audit events that are older and belong to no living run; how many went."""
     return _prune(connection, _OLD_AUDIT, before, STRIDE)
+
+
+def prune_keys(connection: sqlite3.Connection, before: float) -> int:
+    """Removes some idempotency keys that are older; how many went."""
+    return connection.execute(_OLD_KEYS, {"before": before, "limit": STRIDE}).rowcount
 
 
 def _prune(connection: sqlite3.Connection, statement: str, before: float, limit: int) -> int:

@@ -8,6 +8,7 @@ from typing import Any
 
 from kneo_serv.model.audit import AuditEvent
 from kneo_serv.model.codec import decode
+from kneo_serv.model.idempotency import IdempotencyKey, KeyRecord
 from kneo_serv.model.run import Phase, RunRecord, RunStatus
 from kneo_serv.model.task import Decision, HumanRequest, HumanTask, TaskStatus
 from kneo_serv.store.sqlite.jsontext import loads
@@ -16,15 +17,15 @@ from kneo_serv.store.sqlite.jsontext import loads
 class Columns:
     """The columns of a query, read as one JSON value.
 
-    One value, since for each row that is fetched the interpreter lock changes hands. `times` are columns of REAL; they
+    One value, since for each row that is fetched the interpreter lock changes hands. `reals` are columns of REAL; they
     travel with 17 digits, which give back the very number (SQLite's JSON has 15).
     """
 
-    def __init__(self, columns: str, *, times: str = "") -> None:
+    def __init__(self, columns: str, *, reals: str = "") -> None:
         self.names = tuple(columns.split())
-        self._times = tuple(self.names.index(name) for name in times.split())
+        self._reals = tuple(self.names.index(name) for name in reals.split())
         texts = [
-            f"CASE WHEN {name} IS NOT NULL THEN printf('%!.17g', {name}) END" if place in self._times else name
+            f"CASE WHEN {name} IS NOT NULL THEN printf('%!.17g', {name}) END" if place in self._reals else name
             for place, name in enumerate(self.names)
         ]
         self._array = f"json_group_array(json_array({', '.join(texts)}))"
@@ -33,29 +34,33 @@ class Columns:
         """Rows of a query, each with the items of `names`; the query gives columns of these names."""
         (text,) = connection.execute(f"SELECT {self._array} FROM ({query})", parameters).fetchone()
         rows: list[list[Any]] = loads(text)
-        for place in self._times:
+        for place in self._reals:
             for row in rows:
                 if row[place] is not None:
                     row[place] = float(row[place])
         return rows
 
 
-EVENT = Columns("seq kind at payload public", times="at")
-FEED = Columns("position run_id seq kind at payload public", times="at")
+EVENT = Columns("seq kind at payload public", reals="at")
+FEED = Columns("position run_id seq kind at payload public", reals="at")
 RUN = Columns(
     "id status phase seq plan_hash target created_at updated_at agent_name workflow_name workflow_kind current_step_id"
     " current_step_index current_node_id continuation_id session_id parent_run_id environment error_type error_message"
     " deadline_at started_at completed_at input_tokens output_tokens fence lease_owner lease_expires_at takeovers fault"
+    " tenant cached_tokens requests cost_usd"
     " input_text public_input_text output_text public_output_text tags metadata",
-    times="created_at updated_at deadline_at started_at completed_at lease_expires_at",
+    reals="created_at updated_at deadline_at started_at completed_at lease_expires_at cost_usd",
 )
 TASK = Columns(
     "continuation_id run_id key step_id step_index workflow_name workflow_kind request input_text public_input_text"
-    " created_at status expires_at escalated_at answered_at decision actor",
-    times="created_at expires_at escalated_at answered_at",
+    " created_at status expires_at escalated_at answered_at decision actor tenant",
+    reals="created_at expires_at escalated_at answered_at",
 )
-TIMER = Columns("run_id kind key due_at", times="due_at")
-AUDIT = Columns("id event_type created_at run_id continuation_id actor metadata", times="created_at")
+TIMER = Columns("run_id kind key due_at", reals="due_at")
+AUDIT = Columns("id event_type created_at run_id continuation_id actor metadata tenant", reals="created_at")
+KEY = Columns(
+    "scope principal key body_hash run_id continuation_id from_seq asynchronous created_at", reals="created_at"
+)
 
 
 def seen_phase(phase: str, lease_expires_at: float | None, now: float) -> Phase:
@@ -89,3 +94,10 @@ def audit_event(row: Sequence[Any]) -> AuditEvent:
     fields = dict(zip(AUDIT.names, row, strict=True))
     fields["metadata"] = json.loads(fields["metadata"])
     return AuditEvent(**fields)
+
+
+def key_record(row: Sequence[Any]) -> KeyRecord:
+    """What an idempotency key stands for."""
+    scope, principal, key, body_hash, run_id, continuation_id, from_seq, asynchronous, created_at = row
+    name = IdempotencyKey(scope, principal, key, body_hash, bool(asynchronous))
+    return KeyRecord(name, run_id, from_seq, created_at, continuation_id)

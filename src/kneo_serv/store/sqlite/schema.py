@@ -191,6 +191,110 @@ MIGRATIONS = (
             """,
         ),
     ),
+    Migration(
+        3,
+        "service",
+        (
+            "ALTER TABLE runs ADD COLUMN tenant TEXT",
+            "ALTER TABLE runs ADD COLUMN cached_tokens INTEGER NOT NULL DEFAULT 0",
+            "ALTER TABLE runs ADD COLUMN requests INTEGER NOT NULL DEFAULT 0",
+            "ALTER TABLE runs ADD COLUMN cost_usd REAL NOT NULL DEFAULT 0",
+            "ALTER TABLE human_tasks ADD COLUMN tenant TEXT",
+            "ALTER TABLE audit_events ADD COLUMN tenant TEXT",
+            # What earlier runs used stands in their journals; a fork counts from the point where it parted.
+            """
+            UPDATE runs SET cached_tokens = used.cached, requests = used.requests, cost_usd = used.cost FROM (
+                SELECT run_id,
+                    coalesce(sum(json_extract(payload, '$.usage.cached_tokens')), 0) AS cached,
+                    coalesce(sum(json_extract(payload, '$.usage.requests')), 0) AS requests,
+                    coalesce(round(sum(json_extract(payload, '$.usage.cost_usd')), 9), 0) AS cost
+                FROM run_events AS used_in
+                WHERE kind IN ('model_turn_completed', 'guardrail_applied') AND json_valid(payload) AND seq > coalesce(
+                    (SELECT max(seq) FROM run_events WHERE run_id = used_in.run_id AND kind = 'run_forked'), 0)
+                GROUP BY run_id
+            ) AS used WHERE used.run_id = runs.id
+            """,
+            # Sorted and filtered lists of one tenant; an installation without tenants pays nothing for them.
+            "CREATE INDEX runs_by_tenant ON runs (tenant, created_at, id) WHERE tenant IS NOT NULL",
+            "CREATE INDEX runs_by_tenant_status ON runs (tenant, status, updated_at, id) WHERE tenant IS NOT NULL",
+            "CREATE INDEX runs_with_error ON runs (updated_at, id) WHERE error_type IS NOT NULL",
+            # Sessions are those of a tenant.
+            "DROP INDEX runs_at_work_by_session",
+            """
+            CREATE INDEX runs_at_work_by_session ON runs (session_id, tenant, created_at, id)
+                WHERE session_id IS NOT NULL AND phase IN ('runnable', 'waiting_timer')
+            """,
+            # Only open tasks: what was answered burdens no list. The last two columns are there to be counted.
+            """
+            CREATE INDEX human_tasks_open ON human_tasks (expires_at, continuation_id, escalated_at, status)
+                WHERE status = 'open'
+            """,
+            """
+            CREATE INDEX human_tasks_open_by_tenant ON human_tasks (tenant, created_at, continuation_id)
+                WHERE status = 'open' AND tenant IS NOT NULL
+            """,
+            """
+            CREATE INDEX human_tasks_due_by_tenant
+                ON human_tasks (tenant, expires_at, continuation_id, escalated_at, status)
+                WHERE status = 'open' AND tenant IS NOT NULL
+            """,
+            """
+            CREATE INDEX audit_events_by_tenant ON audit_events (tenant, created_at, position)
+                WHERE tenant IS NOT NULL
+            """,
+            """
+            CREATE TABLE tenant_run_counts (
+                tenant TEXT NOT NULL,
+                status TEXT NOT NULL,
+                runs INTEGER NOT NULL,
+                PRIMARY KEY (tenant, status)
+            ) WITHOUT ROWID
+            """,
+            *(f"DROP TRIGGER runs_count_{moment}" for moment in ("new", "moved", "gone")),
+            """
+            CREATE TRIGGER runs_count_new AFTER INSERT ON runs BEGIN
+                INSERT INTO run_counts (status, runs) VALUES (new.status, 1)
+                    ON CONFLICT (status) DO UPDATE SET runs = runs + 1;
+                INSERT INTO tenant_run_counts (tenant, status, runs)
+                    SELECT new.tenant, new.status, 1 WHERE new.tenant IS NOT NULL
+                    ON CONFLICT (tenant, status) DO UPDATE SET runs = runs + 1;
+            END
+            """,
+            """
+            CREATE TRIGGER runs_count_moved AFTER UPDATE OF status ON runs WHEN old.status <> new.status BEGIN
+                UPDATE run_counts SET runs = runs - 1 WHERE status = old.status;
+                INSERT INTO run_counts (status, runs) VALUES (new.status, 1)
+                    ON CONFLICT (status) DO UPDATE SET runs = runs + 1;
+                UPDATE tenant_run_counts SET runs = runs - 1 WHERE tenant = old.tenant AND status = old.status;
+                INSERT INTO tenant_run_counts (tenant, status, runs)
+                    SELECT new.tenant, new.status, 1 WHERE new.tenant IS NOT NULL
+                    ON CONFLICT (tenant, status) DO UPDATE SET runs = runs + 1;
+            END
+            """,
+            """
+            CREATE TRIGGER runs_count_gone AFTER DELETE ON runs BEGIN
+                UPDATE run_counts SET runs = runs - 1 WHERE status = old.status;
+                UPDATE tenant_run_counts SET runs = runs - 1 WHERE tenant = old.tenant AND status = old.status;
+            END
+            """,
+            """
+            CREATE TABLE idempotency_keys (
+                scope TEXT NOT NULL,
+                principal TEXT NOT NULL,
+                key TEXT NOT NULL,
+                body_hash TEXT NOT NULL,
+                run_id TEXT NOT NULL,
+                continuation_id TEXT,
+                from_seq INTEGER NOT NULL,
+                asynchronous INTEGER NOT NULL,
+                created_at REAL NOT NULL,
+                PRIMARY KEY (scope, principal, key)
+            ) WITHOUT ROWID
+            """,
+            "CREATE INDEX idempotency_keys_by_run ON idempotency_keys (run_id)",
+            "CREATE INDEX idempotency_keys_by_age ON idempotency_keys (created_at)",
+        ),
+    ),
 )
 
 SCHEMA_VERSION = MIGRATIONS[-1].version

@@ -12,6 +12,7 @@ from typing import Any, cast
 
 from kneo_serv.errors import InvalidRequestError, StoreError
 from kneo_serv.model.audit import AuditEvent
+from kneo_serv.model.idempotency import KeyRecord
 from kneo_serv.model.ids import ContinuationId, Owner, PlanHash, RunId
 from kneo_serv.model.page import AuditFilter, Page, RunFilter
 from kneo_serv.model.run import RunRecord
@@ -22,6 +23,7 @@ from kneo_serv.store.contract import (
     Claim,
     EventRow,
     FeedItem,
+    Gauges,
     Head,
     NewRun,
     Pruned,
@@ -32,12 +34,15 @@ from kneo_serv.store.contract import (
     Timer,
     TimerKind,
 )
-from kneo_serv.store.sqlite import leases, queries, retention
+from kneo_serv.store.sqlite import leases, pages, queries, retention
 from kneo_serv.store.sqlite.batch import ADD_AUDIT, apply
 from kneo_serv.store.sqlite.checkpoints import Checkpointer
 from kneo_serv.store.sqlite.connection import SYNCHRONOUS, connect, prepare_file
 from kneo_serv.store.sqlite.faults import translate
+from kneo_serv.store.sqlite.filters import task_conditions
+from kneo_serv.store.sqlite.gauges import gauges
 from kneo_serv.store.sqlite.jsontext import array
+from kneo_serv.store.sqlite.keys import find_keys
 from kneo_serv.store.sqlite.owner import JumpWatch, local_owner
 from kneo_serv.store.sqlite.readers import Query, Readers
 from kneo_serv.store.sqlite.requests import NamedClaim, Work, addition, audit_row, creation
@@ -103,7 +108,13 @@ class SQLiteStore:
         return time.time()
 
     async def create(self, new: NewRun) -> bool:
-        """Makes a run. Raises StoreError when its id is taken, or its events are not numbered from 1."""
+        """Makes a run.
+
+        Raises:
+            KeyTaken: its idempotency key is taken.
+            StoreError: its id is taken, or its events are not numbered from 1.
+            SessionBusyError: `sessions` is reject, and its session has a run at work.
+        """
         return bool(await self._write(creation(new)))
 
     async def append(self, append: Append) -> Appended | Refused:
@@ -159,9 +170,25 @@ class SQLiteStore:
         """The newest snapshot."""
         return await self._read(lambda db: queries.snapshot(db, run_id))
 
-    async def feed(self, *, after: int = 0, limit: int = 500) -> Sequence[FeedItem]:
-        """Events of all runs with a position above `after`, in the order of commits."""
-        return await self._read(lambda db: queries.feed(db, after, limit))
+    async def get_key(self, scope: str, principal: str, key: str) -> KeyRecord | None:
+        """What an idempotency key stands for."""
+        name = (scope, principal, key)
+        found = await self._read(lambda db: find_keys(db, [name]))
+        return found.get(name)
+
+    async def feed(self, *, after: int = 0, limit: int = 500, tenant: str | None = None) -> Sequence[FeedItem]:
+        """Events of all runs, or of those of a tenant, with a position above `after`, in the order of commits."""
+        items: list[FeedItem] = []
+        begin: int | None = after
+        while begin is not None and len(items) < limit:
+            # In stretches, so that a tenant who has little to read holds up no other reader.
+            found, begin = await self._read(partial(queries.feed, after=begin, limit=limit - len(items), tenant=tenant))
+            items += found
+        return items
+
+    async def last_position(self) -> int:
+        """The highest position so far."""
+        return await self._read(queries.last_position)
 
     async def changes(self) -> int:
         """A number that grows with each commit to the file by any store or process, this one too."""
@@ -178,13 +205,17 @@ class SQLiteStore:
         """One run."""
         return await self._read(lambda db: queries.get_run(db, run_id))
 
-    async def list_runs(self, filters: RunFilter, page: Page) -> Sequence[RunRecord]:
-        """Runs that pass the filter. Raises InvalidRequestError for a column that is no sort."""
-        return await self._read(lambda db: queries.list_runs(db, filters, page))
+    async def list_runs(self, filters: RunFilter, page: Page, *, texts: bool = True) -> Sequence[RunRecord]:
+        """Runs that pass the filter. Raises InvalidRequestError for a column that is no sort, or another's cursor."""
+        return await self._read(lambda db: queries.list_runs(db, filters, page, texts=texts))
 
-    async def count_runs(self, filters: RunFilter) -> int:
-        """How many runs pass the filter; without one, or by status alone, the answer is kept and costs nothing."""
-        return await self._read(lambda db: queries.count_runs(db, filters))
+    async def count_runs(self, filters: RunFilter, *, at_most: int | None = None) -> int:
+        """How many runs pass the filter; by status and tenant alone, the answer is kept and costs nothing."""
+        return await self._read(lambda db: pages.count_runs(db, filters, at_most))
+
+    async def gauges(self) -> Gauges:
+        """How much there is just now."""
+        return await self._read(gauges)
 
     async def runnable(self, *, limit: int = 100) -> Sequence[RunId]:
         """Runs that could be claimed now, oldest first."""
@@ -195,14 +226,32 @@ class SQLiteStore:
         return await self._read(lambda db: queries.get_task(db, continuation_id))
 
     async def list_tasks(
-        self, *, run_id: RunId | None = None, status: TaskStatus | None = TaskStatus.OPEN, page: Page | None = None
+        self,
+        *,
+        run_id: RunId | None = None,
+        status: TaskStatus | None = TaskStatus.OPEN,
+        workflow_kind: str | None = None,
+        escalated: bool | None = None,
+        tenant: str | None = None,
+        page: Page | None = None,
     ) -> Sequence[HumanTask]:
-        """Human tasks, oldest first; all of them without a page."""
-        return await self._read(lambda db: queries.list_tasks(db, run_id, status, page))
+        """Human tasks; all of them without a page. Raises InvalidRequestError as `list_runs` does."""
+        conditions = task_conditions(run_id, status, workflow_kind, escalated, tenant)
+        return await self._read(lambda db: queries.list_tasks(db, conditions, page))
 
-    async def count_tasks(self, *, run_id: RunId | None = None, status: TaskStatus | None = TaskStatus.OPEN) -> int:
-        """How many human tasks."""
-        return await self._read(lambda db: queries.count_tasks(db, run_id, status))
+    async def count_tasks(
+        self,
+        *,
+        run_id: RunId | None = None,
+        status: TaskStatus | None = TaskStatus.OPEN,
+        workflow_kind: str | None = None,
+        escalated: bool | None = None,
+        tenant: str | None = None,
+        at_most: int | None = None,
+    ) -> int:
+        """How many human tasks; at most one more than `at_most`."""
+        conditions = task_conditions(run_id, status, workflow_kind, escalated, tenant)
+        return await self._read(lambda db: pages.count_tasks(db, conditions, at_most))
 
     async def due_timers(
         self, *, kinds: Sequence[TimerKind], now: float | None = None, limit: int = 100
@@ -221,13 +270,13 @@ class SQLiteStore:
             rows = array([audit_row(event) for event in events])
             await self._work(lambda db: db.execute(ADD_AUDIT, (rows,)).rowcount)
 
-    async def list_audit(self, filters: AuditFilter, *, limit: int = 100, offset: int = 0) -> Sequence[AuditEvent]:
-        """Audit events, newest first."""
-        return await self._read(lambda db: queries.list_audit(db, filters, limit, offset))
+    async def list_audit(self, filters: AuditFilter, page: Page | None = None) -> Sequence[AuditEvent]:
+        """Audit events; without a page the newest 100. Raises InvalidRequestError as `list_runs` does."""
+        return await self._read(lambda db: queries.list_audit(db, filters, page or Page()))
 
-    async def count_audit(self, filters: AuditFilter) -> int:
-        """How many audit events."""
-        return await self._read(lambda db: queries.count_audit(db, filters))
+    async def count_audit(self, filters: AuditFilter, *, at_most: int | None = None) -> int:
+        """How many audit events; at most one more than `at_most`."""
+        return await self._read(lambda db: pages.count_audit(db, filters, at_most))
 
     async def get_document(self, kind: str, name: str) -> str | None:
         """A small named document."""
@@ -236,12 +285,11 @@ class SQLiteStore:
 
     async def put_document(self, kind: str, name: str, text: str | None) -> None:
         """Sets a document, or removes it with None."""
-        if text is None:
-            statement, values = "DELETE FROM documents WHERE kind = ? AND name = ?", (kind, name)
-        else:
-            statement = "INSERT OR REPLACE INTO documents (kind, name, text) VALUES (?, ?, ?)"
-            values = (kind, name, text)  # type: ignore[assignment]
-        await self._work(lambda db: db.execute(statement, values).rowcount)
+        await self.swap_document(kind, name, text)
+
+    async def swap_document(self, kind: str, name: str, text: str | None) -> str | None:
+        """Sets a document, or removes it with None; what was there right before."""
+        return await self._work(lambda db: queries.swap_document(db, kind, name, text))
 
     async def list_documents(self, kind: str) -> Mapping[str, str]:
         """All documents of a kind by name."""
@@ -249,16 +297,17 @@ class SQLiteStore:
 
     async def prune(self, cut: RetentionCut) -> Pruned:
         """Removes what is old enough, in transactions of some hundred rows between which others get their turn."""
-        runs = events = tasks = audit = 0
+        runs = events = tasks = keys = 0
         while cut.runs_before is not None:
-            more, its_events, its_tasks = await self._work(lambda db: retention.prune_runs(db, cut))
-            runs, events, tasks = runs + more, events + its_events, tasks + its_tasks
+            more, its_events, its_tasks, its_keys = await self._work(lambda db: retention.prune_runs(db, cut))
+            runs, events, tasks, keys = runs + more, events + its_events, tasks + its_tasks, keys + its_keys
             if not more:
                 break
         events += await self._repeat(retention.prune_events, cut.events_before)
         tasks += await self._repeat(retention.prune_tasks, cut.tasks_before)
-        audit += await self._repeat(retention.prune_audit, cut.audit_before)
-        return Pruned(runs=runs, events=events, tasks=tasks, audit=audit)
+        audit = await self._repeat(retention.prune_audit, cut.audit_before)
+        keys += await self._repeat(retention.prune_keys, cut.keys_before)
+        return Pruned(runs=runs, events=events, tasks=tasks, audit=audit, keys=keys)
 
     async def _repeat(self, prune: Callable[..., int], before: float | None) -> int:
         total = 0

@@ -9,10 +9,23 @@ import asyncio
 from collections.abc import Callable
 
 from kneo_serv.store.contract import Store
-from kneo_serv.testing.store_suite import journal, leases, lists, people, retention, sessions
+from kneo_serv.testing.store_suite import journal, keys, leases, lists, pages, people, retention, sessions, tenants
 from kneo_serv.testing.store_suite.case import CASES, Case
 
-__all__ = ["CASES", "Case", "journal", "leases", "lists", "people", "prove", "retention", "sessions"]
+__all__ = [
+    "CASES",
+    "Case",
+    "journal",
+    "keys",
+    "leases",
+    "lists",
+    "pages",
+    "people",
+    "prove",
+    "retention",
+    "sessions",
+    "tenants",
+]
 
 
 def prove(name: str, make: Callable[[], Store]) -> None:

@@ -66,6 +66,10 @@ async def a_created_run_reads_back_as_it_was_given(store: Store) -> None:
         metadata={"spec": "a.yaml", "deep": {"list": [1, 2.5, None, True]}, "large": 2**70},
         input_tokens=3,
         output_tokens=4,
+        cached_tokens=2,
+        requests=5,
+        cost_usd=0.123456789,
+        tenant="north",
     )
     await store.create(replace(new_run("a"), record=given))
     assert await store.get_run(run_id("a")) == given
@@ -125,6 +129,9 @@ async def an_append_writes_everything_that_it_implies(store: Store) -> None:
         started_at=START + 1,
         input_tokens=7,
         output_tokens=8,
+        cached_tokens=6,
+        requests=2,
+        cost_usd=1.1,
         output_text="half",
         public_output_text="h***",
     )

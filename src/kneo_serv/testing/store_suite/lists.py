@@ -122,7 +122,7 @@ async def audit_is_listed_newest_first(store: Store) -> None:
     )
 
     async def ids(filters: AuditFilter, limit: int = 100, offset: int = 0) -> list[str]:
-        return [found.id for found in await store.list_audit(filters, limit=limit, offset=offset)]
+        return [found.id for found in await store.list_audit(filters, Page(limit, offset))]
 
     assert await ids(AuditFilter()) == ["aud_3", "aud_2", "aud_1"]
     assert await ids(AuditFilter(run_id=run_id("a"))) == ["aud_3", "aud_2"]

@@ -1,11 +1,14 @@
 """Pruning: only what is over, only what is old."""
 # ruff: noqa: S101 - these are tests
 
+from dataclasses import replace
+
+from kneo_serv.model.idempotency import IdempotencyKey
 from kneo_serv.model.ids import ContinuationId, PlanHash
 from kneo_serv.model.page import AuditFilter, RunFilter
 from kneo_serv.model.run import RunStatus
 from kneo_serv.model.task import TaskStatus
-from kneo_serv.store.contract import Pruned, RetentionCut, Store, TaskClosing
+from kneo_serv.store.contract import Appended, Pruned, RetentionCut, Store, TaskClosing
 from kneo_serv.testing.store_suite.case import case
 from kneo_serv.testing.store_suite.samples import START, append, audit, ended, new_run, run_id, task
 
@@ -65,6 +68,7 @@ async def a_living_run_is_never_touched(store: Store) -> None:
         events_before=_LATER * 2,
         tasks_before=_LATER * 2,
         audit_before=_LATER * 2,
+        keys_before=0.0,
     )
     pruned = await store.prune(everything)
     assert (pruned.runs, pruned.audit) == (3, 3)
@@ -102,3 +106,21 @@ async def a_position_is_never_given_twice(store: Store) -> None:
         followed = await store.feed(after=newest)
         assert [(item.run_id, item.row.seq) for item in followed] == [(run_id(name), 1), (run_id(name), 2)]
         newest = max(item.position for item in followed)
+
+
+@case
+async def keys_go_with_their_runs_or_by_their_age(store: Store) -> None:
+    """An old key may be used anew."""
+    for name in ("live", "old"):
+        key = IdempotencyKey("runs:create", "anna", name, "digest")
+        await store.create(replace(new_run(name), key=key))
+    await store.append(append("old", 1, ended()))
+    pruned = await store.prune(RetentionCut(runs_before=START + 100, run_statuses=_ENDED))
+    assert (pruned.runs, pruned.keys) == (1, 1)
+    assert await store.get_key("runs:create", "anna", "old") is None
+    kept = await store.get_key("runs:create", "anna", "live")
+    assert kept is not None
+    assert await store.prune(RetentionCut(keys_before=kept.created_at)) == Pruned()
+    assert await store.prune(RetentionCut(keys_before=kept.created_at + 1)) == Pruned(keys=1)
+    again = IdempotencyKey("runs:create", "anna", "live", "another")
+    assert await store.append(append("live", 1, key=again)) == Appended(2)

@@ -1,0 +1,210 @@
+"""Serving the app from this process: where it listens, what it logs, and how it ends."""
+
+import asyncio
+import contextlib
+import ipaddress
+import os
+import signal
+import socket
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import uvicorn
+
+from kneo_serv.errors import KneoError
+from kneo_serv.service.app import create_app
+from kneo_serv.service.auth import AuthConfig
+from kneo_serv.service.log_lines import configure_logging
+from kneo_serv.service.state import Service
+from kneo_serv.settings import Settings
+
+if TYPE_CHECKING:
+    from kneo_serv.platform import PlatformManager
+
+_BACKLOG = 2048
+_AFTER_DRAINING = 5.0
+"""Seconds that answers to callers may take which the end of the platform has set free."""
+
+
+class ServeError(KneoError):
+    """The service cannot be started as it was asked for."""
+
+    code = "cannot_serve"
+
+
+@dataclass(frozen=True, slots=True)
+class ServeOptions:
+    """How to serve. What is None follows from the environment."""
+
+    host: str = "127.0.0.1"
+    port: int = 8000
+    workers: int = 1
+    proxy_headers: bool = False
+    forwarded_allow_ips: str = "127.0.0.1"
+    """Proxies whose `X-Forwarded-*` headers are believed, with commas between them; `*` is all."""
+    root_path: str = ""
+    """The prefix that a proxy takes away before it passes a request on."""
+    log_format: str | None = None
+    log_level: str | None = None
+    ssl_keyfile: Path | None = None
+    ssl_certfile: Path | None = None
+    insecure: bool = False
+    """Whether others than this machine may call without a key."""
+
+
+def serve(
+    options: ServeOptions, *, make_manager: "Callable[[], PlatformManager]", tell: Callable[[str], None] = print
+) -> None:
+    """Serves until SIGTERM or SIGINT, then ends in order: runs in hand finish, or are handed back to the store.
+
+    Args:
+        options: How to serve.
+        make_manager: Makes the platform, whose worker is started; it is shut down in the end.
+        tell: Is given one line that says where the service listens, once it does.
+
+    Raises:
+        ServeError: it cannot be served like this; the text says what to do.
+        SettingsError: a variable has a value that cannot be used.
+    """
+    settings = Settings.from_env(os.environ)
+    auth = AuthConfig.from_env(os.environ)
+    _check(options, auth, settings)
+    configure_logging(level=options.log_level or settings.log_level, form=options.log_format or settings.log_format)
+    with _listening(options) as listener:
+        app = create_app(make_manager=make_manager, auth_config=auth, settings=settings)
+        config = uvicorn.Config(
+            app,
+            loop="uvloop" if _has_uvloop() else "asyncio",
+            http="httptools",
+            ws="none",
+            lifespan="on",
+            log_config=None,
+            access_log=False,
+            server_header=False,
+            proxy_headers=options.proxy_headers,
+            forwarded_allow_ips=options.forwarded_allow_ips,
+            root_path=options.root_path.rstrip("/"),
+            ssl_keyfile=options.ssl_keyfile,
+            ssl_certfile=options.ssl_certfile,
+            timeout_graceful_shutdown=int(settings.shutdown_timeout_seconds + _AFTER_DRAINING),
+        )
+        where = _address(listener, secure=options.ssl_certfile is not None)
+        server = _Server(config, app.state.service, lambda: tell(f"Listening on {where}{config.root_path}"))
+        with _quiet_signals():
+            try:
+                server.run(sockets=[listener])
+            except SystemExit as ended:
+                raise ServeError("The service could not start; the log above says why.") from ended
+
+
+class _Server(uvicorn.Server):
+    """Says where it listens; and begins to end the platform while callers still wait, since that sets them free."""
+
+    def __init__(self, config: uvicorn.Config, service: Service, started: Callable[[], None]) -> None:
+        super().__init__(config)
+        self._service = service
+        self._tell = started
+
+    async def startup(self, sockets: list[socket.socket] | None = None) -> None:
+        await super().startup(sockets)
+        if self.started:
+            self._tell()
+
+    async def shutdown(self, sockets: list[socket.socket] | None = None) -> None:
+        self._service.draining = True
+        manager = self._service.manager
+        drained = asyncio.create_task(asyncio.to_thread(manager.shutdown)) if manager else None
+        await super().shutdown(sockets)
+        if drained is not None:
+            await drained
+
+
+def _check(options: ServeOptions, auth: AuthConfig, settings: Settings) -> None:
+    if options.workers > 1:
+        raise ServeError(_one_process(options.workers, settings))
+    if (options.ssl_keyfile is None) != (options.ssl_certfile is None):
+        raise ServeError("TLS needs both --ssl-certfile and --ssl-keyfile.")
+    for file in (options.ssl_keyfile, options.ssl_certfile):
+        if file is not None and not os.access(file, os.R_OK):
+            raise ServeError(f"The TLS file {file} cannot be read.")
+    if not auth.enabled and not options.insecure and not _is_loopback(options.host):
+        raise ServeError(
+            f"Others could reach {options.host}, and nobody would be asked for a key. Set KNEO_SERV_API_KEYS or "
+            "KNEO_SERV_ADMIN_API_KEY, or listen on 127.0.0.1, or say --insecure."
+        )
+
+
+def _one_process(workers: int, settings: Settings) -> str:
+    instead = "KNEO_SERV_WORKER_CONCURRENCY says how many runs one process executes at a time."
+    if settings.database_url is None:
+        return f"{workers} workers are too many for a SQLite database, which has one writer. Say --workers 1; {instead}"
+    return (
+        f"One command serves from one process, not from {workers}. Start it once for each of them, on ports of their "
+        f"own behind a proxy. {instead}"
+    )
+
+
+def _is_loopback(host: str) -> bool:
+    try:
+        return ipaddress.ip_address(host).is_loopback
+    except ValueError:
+        pass
+    try:
+        found = socket.getaddrinfo(host, None) if host else []
+    except OSError:
+        found = []
+    return bool(found) and all(ipaddress.ip_address(str(one[4][0]).split("%")[0]).is_loopback for one in found)
+
+
+@contextlib.contextmanager
+def _listening(options: ServeOptions) -> Iterator[socket.socket]:
+    try:
+        family, kind, protocol, _, address = socket.getaddrinfo(
+            options.host or "0.0.0.0", options.port, type=socket.SOCK_STREAM, flags=socket.AI_PASSIVE
+        )[0]
+    except OSError as error:
+        raise ServeError(f"There is no host {options.host!r}: {error.strerror}.") from None
+    listener = socket.socket(family, kind, protocol)
+    try:
+        if os.name == "posix":
+            # A port whose last owner has just ended may be taken; one that somebody listens on may not.
+            listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        try:
+            listener.bind(address)
+            listener.listen(_BACKLOG)
+        except OSError as error:
+            reason = error.strerror or str(error)
+            raise ServeError(
+                f"Cannot listen on {options.host}:{options.port}: {reason}. Choose another one with --port, or end the "
+                "process that has it."
+            ) from None
+        yield listener
+    finally:
+        listener.close()
+
+
+def _address(listener: socket.socket, *, secure: bool) -> str:
+    host, port = listener.getsockname()[:2]
+    shown = f"[{host}]" if ":" in host else host
+    return f"{'https' if secure else 'http'}://{shown}:{port}"
+
+
+def _has_uvloop() -> bool:
+    try:
+        import uvloop  # noqa: F401
+    except ImportError:
+        return False
+    return True
+
+
+@contextlib.contextmanager
+def _quiet_signals() -> Iterator[None]:
+    # The server raises a signal once more after its orderly end; by then there is nothing left for it to do.
+    before = {one: signal.signal(one, lambda number, frame: None) for one in (signal.SIGTERM, signal.SIGINT)}
+    try:
+        yield
+    finally:
+        for number, handler in before.items():
+            signal.signal(number, handler)
