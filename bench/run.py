@@ -1,4 +1,4 @@
-"""How the product does beside the raw ceiling of SQLite, and how its cost grows with the length of a run.
+"""How the product does beside the raw ceiling of SQLite, how its cost grows with the length of a run, and many at once.
 
     make bench                the whole measurement, a few minutes
     make bench ARGS=--quick   one short round of each
@@ -13,7 +13,7 @@ from pathlib import Path
 
 sys.path.insert(0, str(Path(__file__).resolve().parent.parent))
 
-from bench import ceiling, workload
+from bench import ceiling, concurrency, workload
 
 
 def main() -> None:
@@ -21,6 +21,8 @@ def main() -> None:
     with tempfile.TemporaryDirectory(dir=".") as folder:
         _lengths(Path(folder), rounds=1 if quick else 5)
         _speeds(Path(folder), rounds=1 if quick else 5, seconds=0.5 if quick else 2.0)
+        print()
+        concurrency.report(Path(folder))
 
 
 def _lengths(folder: Path, rounds: int) -> None:

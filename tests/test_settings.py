@@ -86,6 +86,22 @@ def test_a_database_address_is_refused_without_showing_its_password() -> None:
     assert "hunter2" not in str(caught.value)
 
 
+def test_the_address_of_a_plugins_database_is_taken_and_never_shown() -> None:
+    settings = Settings.from_env({"KNEO_SERV_DATABASE_URL": "mydb://kneo:hunter2@db/kneo"})
+    assert settings.database_url == "mydb://kneo:hunter2@db/kneo"
+    assert "hunter2" not in repr(settings)
+    with pytest.raises(SettingsError, match="it must be an address such as mydb://host/name") as caught:
+        Settings.from_env({"KNEO_SERV_DATABASE_URL": "hunter2"})
+    assert "hunter2" not in str(caught.value)
+
+
+@pytest.mark.parametrize("name", ["Embedded", "my dispatcher", "1"])
+def test_a_dispatcher_is_named_by_a_word(name: str) -> None:
+    assert Settings.from_env({"KNEO_SERV_DISPATCHER": "my-own_1"}).dispatcher == "my-own_1"
+    with pytest.raises(SettingsError, match="it must be a word of lower-case letters"):
+        Settings.from_env({"KNEO_SERV_DISPATCHER": name})
+
+
 def test_every_setting_has_its_own_variable_and_a_meaning() -> None:
     assert len({setting.variable for setting in SETTINGS}) == len(SETTINGS)
     for setting in SETTINGS:

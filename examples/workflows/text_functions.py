@@ -1,6 +1,11 @@
-"""The functions of these examples: text in, text out, always the same answer, harmless to repeat."""
+"""The functions of these examples: text in, text out, always the same answer, harmless to repeat.
+
+One is a tool: arguments in, text out.
+"""
 
 import json
+from collections.abc import Mapping
+from typing import Any
 
 REJECTED = "Rejected by human reviewer:"
 """How the text begins that goes on after a rejection."""
@@ -74,6 +79,11 @@ def offer(text: str) -> str:
 def haggle(text: str) -> str:
     """Agrees to 80, and to nothing above."""
     return f"Agreed: {_price(text)}." if _price(text) <= 80 else f"{_price(text)} is too much."
+
+
+def search_archive(arguments: Mapping[str, Any]) -> str:
+    """What the archive has about a query: the handler of a tool, which gets its arguments as a mapping."""
+    return f"2 pages about: {arguments['query']}"
 
 
 def _price(text: str) -> int:

@@ -222,6 +222,12 @@ class ToolError(StepError):
     code = "tool_error"
 
 
+class ToolUnavailableError(ToolError):
+    """The platform has no such tool, or cannot import it. That is its operator's business, not the model's."""
+
+    code = "tool_unavailable"
+
+
 class ToolPolicyViolation(ToolError):
     """The guard refused a tool call; the handler was not reached."""
 
@@ -240,6 +246,17 @@ class ToolArgumentValidationError(ToolError, ValueError):
     def __init__(self, message: str, *, tool_name: str) -> None:
         super().__init__(message)
         self.tool_name = tool_name
+
+
+class GuardrailViolation(StepError):
+    """A guardrail refused a text, and no `on_error` absorbs it. The reason never holds the text."""
+
+    code = "guardrail_violation"
+
+    def __init__(self, guardrail_id: str, reason: str) -> None:
+        super().__init__(f"Guardrail {guardrail_id!r} failed: {reason}")
+        self.guardrail_id = guardrail_id
+        self.reason = reason
 
 
 class HumanInterventionRequired(KneoError):

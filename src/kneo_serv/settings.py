@@ -135,23 +135,76 @@ class Folder:
 
 
 @dataclass(frozen=True, slots=True)
-class Reserved:
-    """A variable that another version understands: setting it is refused, since ignoring it would mislead."""
-
-    reason: str
+class ImportPath:
+    """Where a function is: `package.module:function`, or with a dot."""
 
     @property
     def allowed(self) -> str:
         """In words."""
-        return "unset"
+        return "an import path such as my_package.my_module:my_function"
 
-    def read(self, text: str) -> None:
-        """Never returns."""
-        raise SettingsError("", self.reason)
+    def read(self, text: str) -> str:
+        """The path."""
+        if not re.fullmatch(r"\w+(\.\w+)*[.:]\w+", text):
+            raise ValueError(text)
+        return text
 
 
-def _setting(variable: str, default: Any, reader: Reader, about: str) -> Any:
-    return field(default=default, metadata={"variable": variable, "reader": reader, "help": about})
+@dataclass(frozen=True, slots=True)
+class ImportPaths:
+    """Several import paths, with commas between them."""
+
+    @property
+    def allowed(self) -> str:
+        """In words."""
+        return "import paths such as my_package.my_module:my_function, with commas between them"
+
+    def read(self, text: str) -> tuple[str, ...]:
+        """The paths, in order."""
+        return tuple(ImportPath().read(part.strip()) for part in text.split(","))
+
+
+@dataclass(frozen=True, slots=True)
+class DatabaseAddress:
+    """An address whose scheme names the plugin that keeps the state. It may hold a password, so no text quotes it."""
+
+    @property
+    def allowed(self) -> str:
+        """In words."""
+        return "an address such as mydb://host/name, whose scheme an installed plugin serves"
+
+    def read(self, text: str) -> str:
+        """The address."""
+        scheme = re.match(r"([A-Za-z][A-Za-z0-9+.-]*):", text)
+        if scheme is None:
+            raise SettingsError("", f"this is not allowed; it must be {self.allowed}.")
+        if scheme[1].lower().split("+")[0] in ("postgres", "postgresql"):
+            raise SettingsError(
+                "",
+                "PostgreSQL is not part of this version; it comes with a later one and the extra kneo-serv[postgres]. "
+                "Unset the variable to keep the state in SQLite.",
+            )
+        return text
+
+
+@dataclass(frozen=True, slots=True)
+class Word:
+    """The name of something, in lower case."""
+
+    @property
+    def allowed(self) -> str:
+        """In words."""
+        return "a word of lower-case letters, digits, - and _"
+
+    def read(self, text: str) -> str:
+        """The word."""
+        if not re.fullmatch(r"[a-z][a-z0-9_-]*", text):
+            raise ValueError(text)
+        return text
+
+
+def _setting(variable: str, default: Any, reader: Reader, about: str, *, shown: bool = True) -> Any:
+    return field(default=default, repr=shown, metadata={"variable": variable, "reader": reader, "help": about})
 
 
 _DAY = 86_400
@@ -161,14 +214,24 @@ _DAY = 86_400
 class Settings:
     """What the environment says about this installation. All times in seconds."""
 
-    database_url: None = _setting(
+    database_url: str | None = _setting(
         "KNEO_SERV_DATABASE_URL",
         None,
-        Reserved(
-            "PostgreSQL is not part of this version; it comes with a later one and the extra kneo-serv[postgres]. "
-            "Unset the variable to keep the state in SQLite."
-        ),
-        "Reserved for PostgreSQL; refused when set.",
+        DatabaseAddress(),
+        "Where the state is kept instead of SQLite: the scheme names an installed plugin. PostgreSQL is still to come.",
+        shown=False,
+    )
+    dispatcher: str = _setting(
+        "KNEO_SERV_DISPATCHER",
+        "embedded",
+        Word(),
+        "Who hands out runs to workers: this process by itself, or an installed plugin of this name.",
+    )
+    plugins: bool = _setting(
+        "KNEO_SERV_PLUGINS",
+        True,
+        Switch(),
+        "Whether tools, middlewares, providers, runtimes, stores and dispatchers of installed plugins are there.",
     )
     sqlite_synchronous: str = _setting(
         "KNEO_SERV_SQLITE_SYNCHRONOUS",
@@ -234,6 +297,18 @@ class Settings:
     provider_retries: int = _setting(
         "KNEO_SERV_PROVIDER_RETRIES", 2, WholeNumber(0, 100), "Further attempts after a passing fault of a provider."
     )
+    provider_retry_backoff_seconds: float = _setting(
+        "KNEO_SERV_PROVIDER_RETRY_BACKOFF_SECONDS",
+        0.5,
+        Seconds(0, 60),
+        "Wait before the first further attempt, doubled with each one; a provider that asks for more gets more.",
+    )
+    provider_retry_on_timeout: bool = _setting(
+        "KNEO_SERV_PROVIDER_RETRY_ON_TIMEOUT",
+        False,
+        Switch(),
+        "Whether the time limit holds for each attempt, and one that ran out of it is followed by the next.",
+    )
     token_budget: int | None = _setting(
         "KNEO_SERV_TOKEN_BUDGET",
         None,
@@ -252,8 +327,38 @@ class Settings:
         Switch(),
         "Whether only signed bundles may run; KNEO_SERV_SPEC_SIGNING_KEY holds the key.",
     )
+    tools: tuple[str, ...] = _setting(
+        "KNEO_SERV_TOOLS",
+        (),
+        ImportPaths(),
+        "Functions that are called with the ToolRegistry to register tools of your own; the option --tools wins.",
+    )
+    factory: str | None = _setting(
+        "KNEO_SERV_FACTORY",
+        None,
+        ImportPath(),
+        "Function that builds the PlatformManager instead of the platform itself; the option --factory wins.",
+    )
     trace_max_events: int = _setting(
         "KNEO_SERV_TRACE_MAX_EVENTS", 10_000, WholeNumber(0, 10**9), "Events that a trace shows at most; 0 means all."
+    )
+    otel_enabled: bool = _setting(
+        "KNEO_SERV_OTEL_ENABLED",
+        False,
+        Switch(),
+        "Whether runs are told of in spans of OpenTelemetry; needs the extra kneo-serv[telemetry].",
+    )
+    otel_record_arguments: bool = _setting(
+        "KNEO_SERV_OTEL_RECORD_ARGUMENTS",
+        False,
+        Switch(),
+        "Whether spans hold what goes in: arguments of tools, prompts, inputs of steps, without secrets.",
+    )
+    otel_record_results: bool = _setting(
+        "KNEO_SERV_OTEL_RECORD_RESULTS",
+        False,
+        Switch(),
+        "Whether spans hold what comes out: results of tools, answers of models, outputs of steps, texts of errors.",
     )
     log_level: str = _setting(
         "KNEO_SERV_LOG_LEVEL",
@@ -289,6 +394,7 @@ class Settings:
     def platform_options(self) -> "PlatformOptions":
         """The part of the settings that the platform works by."""
         from kneo_serv.model.run import SessionConcurrency
+        from kneo_serv.observe import TelemetryOptions
         from kneo_serv.platform.options import PlatformOptions
 
         return PlatformOptions(
@@ -305,6 +411,11 @@ class Settings:
             require_spec_bundles=self.require_spec_bundles,
             session_concurrency=SessionConcurrency(self.session_concurrency),
             token_budget=self.token_budget,
+            telemetry=TelemetryOptions(
+                enabled=self.otel_enabled,
+                record_arguments=self.otel_record_arguments,
+                record_results=self.otel_record_results,
+            ),
         )
 
 

@@ -122,6 +122,43 @@ POLICY = """\
 
 LOCKED_AGENT = LOOKUP_AGENT.replace("workflow:\n", f"{POLICY}workflow:\n")
 
+REGISTER = """
+
+def register(registry) -> None:
+    from kneo_serv.tools import ToolDefinition
+
+    registry.register(
+        ToolDefinition(
+            name="lookup_user",
+            description="Return the email for a user id.",
+            parameters={
+                "type": "object",
+                "properties": {"user_id": {"type": "string"}},
+                "required": ["user_id"],
+            },
+        ),
+        lookup_user,
+    )
+"""
+"""What `--tools` calls, below the function of section 1."""
+
+ASKING_AGENT = (
+    LOOKUP_AGENT
+    + """\
+    - id: check
+      kind: human
+      ref: checker
+    - id: again
+      kind: agent
+      ref: directory-agent
+components:
+  humans:
+    checker:
+      description: Is that the right person?
+"""
+)
+"""The agent asked twice, with a person in between."""
+
 FILES = {
     "examples/my_tools.py": MY_TOOLS,
     "examples/my_factory.py": MY_FACTORY,

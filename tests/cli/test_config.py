@@ -123,3 +123,17 @@ def test_the_policy_of_an_environment_refuses_a_spec_everywhere(kneo: Shell) -> 
         assert refused.exit_code == 1
         assert "E_ENV_POLICY_HUMAN_REVIEW" in refused.stdout
     assert not (kneo.folder / ".kneo").exists()
+
+
+def test_the_doctor_looks_whether_the_projects_own_code_can_be_loaded(kneo: Shell) -> None:
+    def own_code() -> dict[str, str]:
+        checks = kneo("doctor", "--json").json["checks"]
+        return next(check for check in checks if check["check"] == "own code")
+
+    assert own_code()["state"] == "ok"
+    kneo.write(".kneo/config.yaml", "project: {name: p}\nplatform: {tools: [own_doctor_tools:register]}\n")
+    assert own_code()["state"] == "fail"
+    assert "platform.tools of " in own_code()["message"]
+    kneo.write("own_doctor_tools.py", "def register(registry):\n    raise AssertionError('nothing is called')\n")
+    assert own_code() == {"check": "own code", "state": "ok", "message": "own_doctor_tools:register"}
+    assert kneo("config", "resolve", "--json").json["tools"] == ["own_doctor_tools:register"]

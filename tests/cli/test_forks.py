@@ -76,7 +76,14 @@ def test_the_doctor_finds_sound_journals_and_names_a_setting_that_cannot_be_used
     _failed_run(kneo)
     assert kneo("doctor", "--journal", "--json").json == {"sound": True, "findings": []}
     states = {check["check"]: check["state"] for check in kneo("doctor", "--json").json["checks"]}
-    assert states == {"versions": "ok", "settings": "ok", "state": "ok", "disk": "ok", "providers": "ok"}
+    assert states == {
+        "versions": "ok",
+        "settings": "ok",
+        "state": "ok",
+        "own code": "ok",
+        "disk": "ok",
+        "providers": "ok",
+    }
 
 
 def test_the_audit_of_a_run_is_listed(kneo: Shell) -> None:

@@ -1,13 +1,10 @@
-import sys
-
 import pytest
 
-from kneo_serv.cli.progress import following, going_on, happened
+from kneo_serv.cli.progress import going_on, happened
 from kneo_serv.model.event import (
     Event,
     LegReason,
     LegStarted,
-    Recorded,
     Resolution,
     StepCompleted,
     StepFailed,
@@ -48,18 +45,3 @@ def test_what_happened_is_told_in_one_line_without_the_texts_themselves(event: E
 )
 def test_what_is_at_work_is_told(event: Event, line: str | None) -> None:
     assert going_on(event) == line
-
-
-def test_where_nobody_watches_plain_lines_are_written(capsys: pytest.CaptureFixture[str]) -> None:
-    with following(silent=False) as listener:
-        listener(Recorded(1, 0.0, STARTED))
-        listener(Recorded(2, 0.0, DONE))
-    assert capsys.readouterr() == ("", "✓ [draft]\n")
-
-
-@pytest.mark.parametrize("silent", [True, False])
-def test_what_functions_print_never_reaches_the_answer(silent: bool, capsys: pytest.CaptureFixture[str]) -> None:
-    with following(silent=silent) as listener:
-        listener(Recorded(1, 0.0, STARTED))
-        sys.stdout.write("hello from a function\n")
-    assert capsys.readouterr() == ("", "hello from a function\n")

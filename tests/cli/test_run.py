@@ -21,6 +21,11 @@ def burst(text):
     raise OSError("disk full")
 
 
+def traced(text):
+    from kneo_serv.tools import current_call
+    return f"{text} in {' '.join(current_call().trace.values()) or 'none'}"
+
+
 def mend(text):
     from pathlib import Path
     if not Path("mended").exists():
@@ -64,7 +69,7 @@ def papers(kneo: Shell) -> Shell:
     # Each test has a module of its own name, since an imported one stays in this process.
     kneo.write(f"{module(kneo)}.py", FUNCTIONS)
     kneo.write("asking.yaml", ASKING.replace("papers", module(kneo)))
-    for step in ("draft", "burst", "mend"):
+    for step in ("draft", "burst", "mend", "traced"):
         kneo.write(f"{step}.yaml", PLAIN.replace("papers", module(kneo)).replace("STEP", step))
     return kneo
 
@@ -102,6 +107,17 @@ def test_an_input_comes_from_a_file_or_from_stdin(papers: Shell) -> None:
 def test_the_root_agent_can_be_run_alone(papers: Shell) -> None:
     answer = papers("run", "asking.yaml", "--target", "agent", "--input", "hello", "--json").json
     assert (answer["status"], answer["output_text"]) == ("completed", "Final answer: hello")
+
+
+@pytest.mark.parametrize("valid", [True, False])
+def test_a_run_belongs_to_the_trace_of_the_environment(
+    papers: Shell, monkeypatch: pytest.MonkeyPatch, valid: bool
+) -> None:
+    parent = f"00-{'a' * 32}-{'b' * 16}-01"
+    monkeypatch.setenv("TRACEPARENT", parent if valid else "nonsense")
+    monkeypatch.setenv("TRACESTATE", "vendor=1")
+    given = f"{parent} vendor=1" if valid else "none"
+    assert papers("run", "traced.yaml", "--input", "it", "--quiet").stdout == f"it in {given}\n"
 
 
 def test_the_json_of_a_run_that_waits(papers: Shell) -> None:

@@ -3,14 +3,32 @@
 An instance that failed may be asked again: it goes on where it stopped, which is what continuing a run means.
 """
 
+import json
 from collections import Counter
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 
 from kneo_serv.engine.answers import answer_text
 from kneo_serv.engine.conditions import Sight, holds
-from kneo_serv.model.plan import ROOT, Flow, FlowType, OnError, OnReject, Plan, Step, StepKind
+from kneo_serv.model.plan import ROOT, Aggregation, Flow, FlowType, OnError, OnReject, Plan, Step, StepKind
 from kneo_serv.model.task import Decision
+
+LONGEST = 2_000
+"""Characters of a text that the oracle follows."""
+
+MOST = 150
+"""Steps of a run that it follows, those of nested workflows included."""
+
+_KEPT = 60
+
+
+class TooMuchError(Exception):
+    """The run takes too many steps, or its texts grow too long, to be worth the time of a test."""
+
+
+def said(text: str, name: str) -> str:
+    """What the leaf of this name makes of a text: of a long one it keeps the end, so that loops stay small."""
+    return f"{text[-_KEPT:]}>{name}"
 
 
 class FailedError(Exception):
@@ -41,6 +59,13 @@ class Nature:
 
     tempers: Mapping[str, Temper]
     seen: Counter[str] = field(default_factory=Counter)
+    steps: int = 0
+
+    def bound(self, text: str) -> None:
+        """Counts a step that is given this text. Raises TooMuchError."""
+        self.steps += 1
+        if self.steps > MOST or len(text) > LONGEST:
+            raise TooMuchError
 
     def fails(self, name: str) -> bool:
         """Whether the call of this name that ends now fails."""
@@ -76,6 +101,7 @@ class StepOracle:
     """One step instance."""
 
     def __init__(self, plan: Plan, nature: Nature, flow: Flow, step: Step, text: str) -> None:
+        nature.bound(text)
         self.plan, self.nature, self.flow, self.step, self.text = plan, nature, flow, step, text
         self.executes = step
         self.frame: FrameOracle | None = None
@@ -114,7 +140,7 @@ class StepOracle:
         if step.kind is StepKind.FUNCTION or inner is None:
             if self.nature.fails(step.ref):
                 raise FailedError(f"error of {step.ref}", violation=self.nature.tempers[step.ref].violation)
-            return Ended(f"{self.text}>{step.ref}")
+            return Ended(said(self.text, step.ref))
         self.frame = self.frame or FrameOracle(self.plan, self.nature, self.plan.flows[inner], self.text)
         return Ended(self.frame.run())
 
@@ -132,6 +158,7 @@ class FrameOracle:
 
     def __init__(self, plan: Plan, nature: Nature, flow: Flow, text: str) -> None:
         self.plan, self.nature, self.flow, self.text = plan, nature, flow, text
+        self.given, self.variables = text, {name: variable.default for name, variable in flow.variables.items()}
         self.place = 0
         self.node = flow.start
         self.steps_left = flow.max_steps
@@ -141,8 +168,8 @@ class FrameOracle:
     def run(self) -> str:
         """The text that it ends with. Raises FailedError, and goes on from there when it is called again."""
         match self.flow.type:
-            case FlowType.CONCURRENT:
-                return self._concurrent()
+            case FlowType.CONCURRENT | FlowType.MAP:
+                return self._side_by_side()
             case FlowType.GRAPH:
                 return self._graph()
             case FlowType.SEQUENTIAL:
@@ -152,8 +179,6 @@ class FrameOracle:
             case FlowType.HANDOFF:
                 turns = tuple(self.flow.step(step_id) for step_id in self.flow.order) or self.flow.steps
                 return self._row(turns[: self.flow.max_iterations])
-            case FlowType.MAP:
-                raise AssertionError("no lists here")
 
     def renew(self) -> None:
         """The run is continued: every graph gets its steps again."""
@@ -163,34 +188,63 @@ class FrameOracle:
                 one.frame.renew()
 
     def _step(self, step: Step) -> Ended:
-        self.current = self.current or StepOracle(self.plan, self.nature, self.flow, step, self.text)
+        self.current = self.current or self._instance(step, self.text)
         ended = self.current.run()
         self.current, self.text = None, ended.text
+        if step.output is not None and not ended.failed and ended.decision is not Decision.REJECTED:
+            self.variables[step.output] = ended.text
         return ended
+
+    def _instance(self, step: Step, text: str) -> StepOracle:
+        heard = (step.input or "{{ text }}").replace("{{ text }}", "\0")
+        heard = heard.replace("{{ input }}", self.given).replace("{{ variables.v }}", str(self.variables.get("v")))
+        return StepOracle(self.plan, self.nature, self.flow, step, heard.replace("\0", text))
 
     def _row(self, turns: tuple[Step, ...]) -> str:
         while self.place < len(turns):
             ended = self._step(turns[self.place])
             self.place += 1
+            until = self.flow.until
+            if until is not None and holds(until, Sight(ended.text, ended.failed)):
+                self.place = len(turns)
             if ended.goto is not None and self.flow.type is FlowType.SEQUENTIAL:
                 self.place = [step.id for step in self.flow.steps].index(ended.goto)
         return self.text
 
-    def _concurrent(self) -> str:
+    def _side_by_side(self) -> str:
         errors: list[FailedError] = []
-        for step in self.flow.steps:
-            branch = self.branches.setdefault(step.id, StepOracle(self.plan, self.nature, self.flow, step, self.text))
+        turns = self._turns()
+        for name, step, text in turns:
+            branch = self.branches.setdefault(name, self._instance(step, text))
             if isinstance(branch, StepOracle):
                 try:
-                    self.branches[step.id] = branch.run()
+                    self.branches[name] = branch.run()
                 except FailedError as error:
                     errors.append(error)
         if errors:
             told = next((error for error in errors if error.violation), errors[0])
             raise FailedError(told.error_type, violation=told.violation)
-        ends = [self.branches[step.id] for step in self.flow.steps]
-        words = [end.text for end in ends if isinstance(end, Ended) and end.spoke]
-        return words[-1] if words else self.text
+        ends = {name: self.branches[name] for name, _, _ in turns}
+        is_list = self.flow.type is FlowType.MAP
+        words = {name: end.text for name, end in ends.items() if isinstance(end, Ended) and (is_list or end.spoke)}
+        match self.flow.aggregation:
+            case Aggregation.JSON:
+                return json.dumps(list(words.values()) if is_list else words, separators=(",", ":"))
+            case Aggregation.CONCAT:
+                return "\n\n".join(words.values()) if words or is_list else self.text
+            case _:
+                return list(words.values())[-1] if words else "" if is_list else self.text
+
+    def _turns(self) -> list[tuple[str, Step, str]]:
+        if self.flow.type is FlowType.CONCURRENT:
+            return [(step.id, step, self.text) for step in self.flow.steps]
+        try:
+            found = json.loads(self.text)
+        except ValueError:
+            found = None
+        lines = [line.strip() for line in self.text.splitlines() if line.strip()]
+        items = found if isinstance(found, list) else lines
+        return [(str(place), self.flow.steps[0], item) for place, item in enumerate(items)]
 
     def _graph(self) -> str:
         while self.node is not None:
@@ -204,7 +258,8 @@ class FrameOracle:
 
     def _edge(self, node: str, ended: Ended) -> str | None:
         metadata = {} if ended.decision is None else {"human_response": ended.decision.value}
-        sight = Sight(ended.text, ended.failed, metadata)
+        decision = None if ended.decision is None else ended.decision.value
+        sight = Sight(ended.text, ended.failed, metadata, self.variables, decision)
         for edge in self.flow.edges:
             if edge.source == node and (edge.condition is None or holds(edge.condition, sight)):
                 return edge.target

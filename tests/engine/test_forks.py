@@ -1,20 +1,23 @@
 """A fork may begin behind any event of any workflow, and comes to where an undisturbed run comes."""
 
+from collections import defaultdict
 from random import Random
 
-from hypothesis import HealthCheck, given, settings
+import pytest
+from hypothesis import HealthCheck, given, reject, settings
 from hypothesis import strategies as st
 
 from kneo_serv.engine import evolve, find, open_tasks
 from kneo_serv.engine.forks import input_place
 from kneo_serv.model import event as ev
 from kneo_serv.model.ids import PlanHash, RunId, StepKey
-from kneo_serv.model.plan import Flow, FlowType, Plan, Step, StepKind
+from kneo_serv.model.plan import ROOT, Flow, FlowType, Plan, Step, StepKind
 from kneo_serv.model.run import Run, RunStatus, StepPhase
 from kneo_serv.model.task import Decision
+from tests.engine.oracle import Nature, RunOracle, Temper, TooMuchError
 from tests.engine.simulation import Choice, World, first
-from tests.engine.test_generated import Author
-from tests.engine.worlds import plan
+from tests.engine.test_generated import TEXT, Author, behaviour
+from tests.engine.worlds import function, mapped, plan, sequential, workflow
 
 
 def to_the_end(world: World, choose: Choice = first) -> World:
@@ -43,7 +46,13 @@ def forked(parent: World, seq: int, *, text: str | None = None, key: StepKey | N
 @given(st.integers(0, 2**32))
 def test_a_fork_behind_any_event_comes_to_the_same_end(seed: int) -> None:
     rng = Random(seed)
-    parent = to_the_end(World(Author(rng).plan(), text="in"), rng.randrange)
+    whole = Author(rng).plan()
+    try:
+        expected = RunOracle(whole, Nature(defaultdict(Temper)), TEXT).outcome()
+    except TooMuchError:
+        reject()
+    parent = to_the_end(World(whole, behaviour(Nature(defaultdict(Temper))), TEXT), rng.randrange)
+    assert parent.outcome == expected
     journal = list(parent.journal)
     alive = [run.seq for run in parent.runs if not run.status.is_terminal]
     for seq in rng.sample(alive, min(6, len(alive))):
@@ -97,6 +106,21 @@ def test_no_single_text_flows_between_branches_at_work() -> None:
     assert input_place(parent.plan, parent.run.frame) == "main/g#1"
     parent.land()
     assert input_place(parent.plan, parent.run.frame) is None
+
+
+@pytest.mark.parametrize(("over", "output"), [(None, '["x>f","y>f"]'), ("[input, text]", '["1\\n2>f","x\\ny>f"]')])
+def test_a_list_that_nobody_began_with_is_read_anew_from_another_text(over: str | None, output: str) -> None:
+    whole = plan(sequential(workflow("m", f"{ROOT}/m")), flows={f"{ROOT}/m": mapped(function("f"), over=over)})
+    parent = World(whole, text="1\n2")
+    parent.advance()
+    opened = next(recorded.seq for recorded in parent.journal if isinstance(recorded.event, ev.StepStarted))
+    frame = parent.runs[opened - 1].frame
+    assert frame is not None
+    key = input_place(whole, frame)
+    assert key == "main/m#1"
+    child = to_the_end(forked(parent, opened, text="x\ny", key=key))
+    assert child.outcome == ("completed", output)
+    assert to_the_end(parent).outcome != child.outcome
 
 
 def test_an_input_before_the_first_step_is_the_input_of_the_run() -> None:

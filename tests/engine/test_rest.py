@@ -3,7 +3,7 @@
 from kneo_serv.engine import posture
 from kneo_serv.model import event as ev
 from kneo_serv.model.ids import RunId
-from kneo_serv.model.plan import AgentPlan, Strategy, StrategyType
+from kneo_serv.model.plan import AgentPlan, FunctionPlan, Strategy, StrategyType
 from kneo_serv.model.run import Phase, Run, RunStatus
 from kneo_serv.model.tool import Effect
 from tests.engine.simulation import World, run
@@ -176,3 +176,17 @@ def test_a_continued_run_is_runnable() -> None:
 def test_an_ended_run_stands_still() -> None:
     world = run(plan(sequential(function("a"))))
     assert (world.stand.status, world.stand.phase) == (RunStatus.COMPLETED, Phase.ENDED)
+
+
+def test_what_nobody_is_asked_about_any_more_waits_for_the_retry_beside_it() -> None:
+    made = plan(
+        concurrent(function("pay"), function("bad"), function("again", max_retries=1)),
+        functions={"pay": FunctionPlan("app:pay", Effect.ONCE)},
+    )
+    world = World(made, {"bad": Fails(), "again": [Fails(), "done"]})
+    world.advance()
+    world.land_named("bad")
+    world.land_named("again")
+    world.interrupt().advance()
+    assert world.stand.phase == "waiting_timer"
+    assert world.go().outcome == ("failed", "boom")

@@ -17,7 +17,7 @@ MODELS = {"dev": ("gpt-4o-mini", 0.2), "staging": ("gpt-4o", 0.2), "prod": ("gpt
 def compiler() -> SpecCompiler:
     registry = ToolRegistry()
     register_example_tools(registry)
-    return SpecCompiler(runtime_registry=default_registry(environ={}), tool_registry=registry)
+    return SpecCompiler(runtime_registry=default_registry(environ={"OPENAI_API_KEY": "key"}), tool_registry=registry)
 
 
 def test_the_four_examples_are_there() -> None:

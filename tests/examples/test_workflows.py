@@ -11,6 +11,7 @@ from kneo_serv.model.task import HumanResponse
 from kneo_serv.platform import PlatformManager
 from kneo_serv.service.factory import create_local_platform_manager
 from kneo_serv.spec.drawing import draw_dot, draw_mermaid, draw_text
+from tests.examples.test_tool_workflows import TOOL_SPECS
 
 FOLDER = Path(__file__).parents[2] / "examples" / "workflows"
 SPECS = sorted(path.stem for path in FOLDER.glob("*.yaml"))
@@ -85,8 +86,9 @@ def answer_all(
     return result
 
 
-def test_every_document_is_run_here() -> None:
-    assert sorted({case[0] for case in ALONE} | {case[0] for case in TOGETHER} | {"map_human"}) == SPECS
+def test_every_document_is_run() -> None:
+    here = {case[0] for case in ALONE} | {case[0] for case in TOGETHER} | {"map_human"}
+    assert sorted(here | set(TOOL_SPECS)) == SPECS
 
 
 @pytest.mark.parametrize("name", SPECS)

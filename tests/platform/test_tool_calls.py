@@ -10,7 +10,7 @@ from typing import Any
 
 import pytest
 
-from kneo_serv.errors import DecisionNotAllowedError, ToolPolicyViolation
+from kneo_serv.errors import DecisionNotAllowedError
 from kneo_serv.model import event as ev
 from kneo_serv.model.message import ToolCall, Turn, TurnRequest, Usage
 from kneo_serv.model.plan import AgentPlan, Plan
@@ -327,7 +327,7 @@ def test_a_denial_within_a_turn_ends_the_attempt(tmp_path: Path) -> None:
         plan = compiled(with_tools("pay", policies={"tool": {"deny": ["pay"]}}))
         async with looping(tmp_path, runtime) as platform:
             record = await run(platform, plan, target="agent")
-            assert (record.status, record.error_type) == (RunStatus.FAILED, ToolPolicyViolation.__name__)
+            assert (record.status, record.error_type) == (RunStatus.FAILED, "tool_policy_denied")
             assert len(await events(platform, record, ev.ToolPolicyDenied)) == 1
 
     told(story)
@@ -429,5 +429,18 @@ def test_an_agent_over_its_budget_fails_the_run_by_name(tmp_path: Path) -> None:
             record = await run(platform, compiled(with_tools("look", budget={"tokens": 5})), target="agent")
             assert record.error_type == "budget_exceeded"
             assert record.error_message == "Agent 'root' used 11 tokens; its budget is 5."
+
+    told(story)
+
+
+def test_a_tool_that_this_platform_lacks_fails_the_step_and_not_the_model(tmp_path: Path) -> None:
+    async def story() -> None:
+        plan = compiled(with_tools("look"))
+        lacking = replace(plan.tools["look"], implementation="tests.platform.speakers.nowhere")
+        speakers = Speakers({"root": [calls(("look", {})), "done"]})
+        async with opened(tmp_path, speakers) as platform:
+            record = await run(platform, replace(plan, tools={**plan.tools, "look": lacking}), target="agent")
+            assert (record.status, record.error_type) == (RunStatus.FAILED, "tool_unavailable")
+            assert len(speakers.told) == 1
 
     told(story)

@@ -1,20 +1,27 @@
 import asyncio
+from collections.abc import Mapping
 from dataclasses import replace
 
 import pytest
 
-from kneo_serv.errors import ProviderError
+from kneo_serv.errors import MissingSecretError, ProviderError
 from kneo_serv.model.message import Turn
 from kneo_serv.model.plan import AgentPlan, ModelPlan, RuntimeMode, RuntimePreferences
+from kneo_serv.model.secret import Secrets
 from kneo_serv.runtime import AdapterRuntime, DummyRuntime, Runtime, RuntimeRegistry, default_registry
-from kneo_serv.runtime.openai import OpenAIRuntime
+from kneo_serv.runtime.model_runtime import ModelRuntime
+from kneo_serv.runtime.native import NativeRuntime
 from tests.runtime.conversations import agent, asked, user
 
 BRIDGE, NATIVE, ADAPTER = RuntimeMode.BRIDGE, RuntimeMode.NATIVE, RuntimeMode.ADAPTER
 
 
-def registry() -> RuntimeRegistry:
-    return default_registry(environ={}, load_callable=lambda path: lambda text: f"{path}: {text}")
+KNOWN = "openai, openai-responses, anthropic, google, groq, mistral, bedrock, ollama"
+KEYED = {"OPENAI_API_KEY": "key"}
+
+
+def registry(environ: Mapping[str, str] = KEYED) -> RuntimeRegistry:
+    return default_registry(environ=environ, load_object=lambda path: lambda text: f"{path}: {text}")
 
 
 def ask(runtime: Runtime) -> Turn:
@@ -65,12 +72,13 @@ def test_the_dummy_answers_where_it_is_named_and_where_no_model_is(plan: AgentPl
     assert ask(registry().create(plan)).text == "Final answer: tea"
 
 
-@pytest.mark.parametrize("mode", [BRIDGE, NATIVE])
-def test_openai_serves_both_bridge_and_native_mode(mode: RuntimeMode) -> None:
-    plan = agent("openai", preferences=RuntimePreferences(preferred_mode=mode))
+@pytest.mark.parametrize("provider", ["openai", "openai-agents"])
+@pytest.mark.parametrize(("mode", "runtime"), [(BRIDGE, ModelRuntime), (NATIVE, NativeRuntime)])
+def test_openai_serves_both_bridge_and_native_mode(mode: RuntimeMode, runtime: type[Runtime], provider: str) -> None:
+    plan = agent(provider, preferences=RuntimePreferences(preferred_mode=mode))
 
     assert registry().problem(plan) is None
-    assert isinstance(registry().create(plan), OpenAIRuntime)
+    assert type(registry().create(plan)) is runtime
 
 
 def test_an_adapter_is_found_by_its_import_path() -> None:
@@ -83,11 +91,19 @@ def test_an_adapter_is_found_by_its_import_path() -> None:
 @pytest.mark.parametrize(
     ("plan", "reason"),
     [
-        (agent("default"), "model provider 'default' is not available here (available: dummy, openai)."),
-        (agent("anthropic"), "model provider 'anthropic' is not available here (available: dummy, openai)."),
         (
-            agent("dummy", preferences=RuntimePreferences(bridge_provider="google")),
-            "model provider 'google' is not available here (available: dummy, openai).",
+            agent("default"),
+            f"model provider 'default' is not available here (available: dummy, {KNOWN}). "
+            "'default' stands for none: set agent.model.provider.",
+        ),
+        (agent("acme"), f"model provider 'acme' is not available here (available: dummy, {KNOWN})."),
+        (
+            agent("antropic"),
+            f"model provider 'antropic' is not available here (available: dummy, {KNOWN}). Did you mean 'anthropic'?",
+        ),
+        (
+            agent("dummy", preferences=RuntimePreferences(bridge_provider="Gemini")),
+            f"model provider 'Gemini' is not available here (available: dummy, {KNOWN}). Did you mean 'google'?",
         ),
         (
             agent(preferences=RuntimePreferences(bridge_provider="openai")),
@@ -95,12 +111,7 @@ def test_an_adapter_is_found_by_its_import_path() -> None:
         ),
         (
             agent("dummy", preferences=RuntimePreferences(preferred_mode=NATIVE)),
-            "runtime mode 'native' has no provider 'dummy' (available: openai). "
-            "Set runtime_preferences.preferred_mode: bridge.",
-        ),
-        (
-            agent("openai", preferences=RuntimePreferences(preferred_mode=NATIVE, native_provider="openai-agents")),
-            "runtime mode 'native' has no provider 'openai-agents' (available: openai). "
+            f"runtime mode 'native' has no provider 'dummy' (available: {KNOWN}). "
             "Set runtime_preferences.preferred_mode: bridge.",
         ),
         (
@@ -109,7 +120,7 @@ def test_an_adapter_is_found_by_its_import_path() -> None:
         ),
         (
             agent(preferences=RuntimePreferences(preferred_mode=ADAPTER)),
-            "runtime mode 'adapter' needs runtime_preferences.adapter_ref, the import path of a callable.",
+            "runtime mode 'adapter' needs runtime_preferences.adapter_ref, the path of a function or agent.",
         ),
         (
             agent(preferences=RuntimePreferences(allowed_modes=(NATIVE, ADAPTER))),
@@ -133,7 +144,7 @@ def test_without_a_loader_adapter_mode_says_that_it_is_not_set_up() -> None:
         bare.try_create("adapter", preferences=wish)
 
 
-@pytest.mark.parametrize(("mode", "provider"), [("bridge", "anthropic"), ("native", "dummy")])
+@pytest.mark.parametrize(("mode", "provider"), [("bridge", "acme"), ("native", "dummy")])
 def test_a_mode_that_cannot_serve_a_model_refuses_to_be_made(mode: str, provider: str) -> None:
     with pytest.raises(ProviderError, match=provider) as caught:
         registry().try_create(mode, model=ModelPlan(provider, "m"))
@@ -181,3 +192,49 @@ def test_a_model_that_cannot_be_asked_is_a_problem_beforehand(extra: dict[str, o
     assert problem is not None
     assert reason in problem
     assert "hidden" not in problem
+
+
+def test_a_missing_key_is_a_problem_beforehand_and_a_clear_error_at_the_turn() -> None:
+    runtimes = registry(environ={})
+    plan = agent("anthropic")
+    problem = runtimes.problem(plan)
+
+    assert problem == (
+        "Agent 'helper' cannot run: ANTHROPIC_API_KEY is not set: provider 'anthropic' needs it as API key for "
+        "https://api.anthropic.com. Set the environment variable."
+    )
+    with pytest.raises(MissingSecretError) as caught:
+        ask(runtimes.create(plan))
+    assert problem.endswith(caught.value.message)
+
+
+def test_a_fallback_serves_where_the_preferred_mode_has_no_key() -> None:
+    wish = RuntimePreferences(preferred_mode=NATIVE, fallback_mode=BRIDGE, bridge_provider="dummy")
+
+    assert registry(environ={}).problem(agent("openai", preferences=wish)) is None
+    assert isinstance(registry(environ={}).create(agent("openai", preferences=wish)), DummyRuntime)
+    assert isinstance(registry().create(agent("openai", preferences=wish)), ModelRuntime)
+
+
+def test_an_agent_whose_modes_all_lack_the_key_is_made_and_says_so_at_its_turn() -> None:
+    wish = RuntimePreferences(preferred_mode=ADAPTER, fallback_mode=BRIDGE)
+    runtime = registry(environ={}).create(agent("groq", preferences=wish))
+
+    with pytest.raises(MissingSecretError, match="GROQ_API_KEY is not set"):
+        ask(runtime)
+
+
+def test_bedrock_needs_a_region_and_says_so_beforehand() -> None:
+    problem = registry(environ={}).problem(agent("bedrock"))
+
+    assert problem is not None
+    assert "AWS_REGION (or AWS_DEFAULT_REGION or AWS_PROFILE) is not set" in problem
+    assert registry(environ={"AWS_REGION": "eu-west-1"}).problem(agent("bedrock")) is None
+
+
+def test_the_project_config_says_which_variables_hold_the_keys() -> None:
+    secrets = Secrets({"TEAM_KEY": "key"}, provider_env={"anthropic": "TEAM_KEY"})
+    runtimes = default_registry(environ={}, secrets=secrets)
+
+    assert runtimes.problem(agent("anthropic")) is None
+    assert "OPENAI_API_KEY is not set" in (runtimes.problem(agent("openai")) or "")

@@ -99,6 +99,30 @@ def test_deep_nesting_is_refused_in_both_languages() -> None:
     assert "Nested deeper than 64" in str(refusal("\n".join(" " * n + "a:" for n in range(100))))
 
 
+@pytest.mark.parametrize(
+    ("text", "line", "column"),
+    [
+        ("a: " + "[" * 70, 1, 67),
+        ("a:\n  b: " + "{c: " * 70, 2, 254),
+        ("\n".join(" " * n + "a:" for n in range(100)), 65, 65),
+    ],
+)
+def test_what_is_nested_too_deep_is_refused_where_it_begins(text: str, line: int, column: int) -> None:
+    error = refusal(text)
+    assert str(error).endswith("Nested deeper than 64 levels.")
+    assert (error.line, error.column) == (line, column)
+
+
+def test_what_is_nested_far_too_deep_is_refused_with_a_place_inside() -> None:
+    # Some versions of the library look far ahead, and refuse this by themselves in words of their own.
+    for deep in ("[" * 100_000, "{a: " * 100_000, "- " * 100_000):
+        error = refusal("b: 1\na:\n  " + deep)
+        assert str(error).endswith("Nested deeper than 64 levels.")
+        assert error.line == 3
+        assert error.column is not None
+        assert error.column > 64
+
+
 def test_limits_are_kept() -> None:
     assert "more than 10 bytes" in str(refusal("a: 1234567890", limits=Limits(max_bytes=10)))
     assert "More than 5 values" in str(refusal("a: [1, 2, 3, 4, 5, 6]", limits=Limits(max_nodes=5)))

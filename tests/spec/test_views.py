@@ -1,5 +1,6 @@
 """Explanations, graphs, reports, policies and the published schema."""
 
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -10,7 +11,7 @@ from kneo_serv.spec import EnvironmentPolicy, SpecCompilationError, confine_spec
 from kneo_serv.spec.diagnostic import ValidationReport
 from kneo_serv.spec.schema import spec_schema
 from kneo_serv.spec.skills import discover_default_catalog
-from tests.spec.specs import HEAD, compiler, data
+from tests.spec.specs import HEAD, Tools, compiler, data
 from tests.spec.test_compiler import FULL
 
 EXAMPLES = Path(__file__).parents[2] / "examples"
@@ -19,9 +20,37 @@ SHORT = (
     "components:\n  workflows:\n    c: {type: concurrent, join: any, aggregation: json, participants: []}\n"
     "    g: {type: group_chat, speaker: root, participants: []}\n"
 )
+APPROVED = """
+    version: v1
+    agent:
+      name: root
+      tools: {include: [pay, shell], permissions: {}}
+      policies: {tool: {on_deny: tell_model, approval: {pay: tool == 'pay'}}}
+      output_schema: {type: object, properties: {paid: {type: boolean}}, required: [paid]}
+      output_retries: 3
+    budget: {tokens: 9000, cost_usd: 0.5, seconds: 60}
+    components:
+      agents:
+        helper: {name: helper, budget: {calls: 3, on_budget: ask}}
+    tools:
+      pay:
+        description: Pays.
+        implementation: json.dumps
+        effect: once
+        timeout_seconds: 30
+        approval: arguments.amount > 9.0
+    """
 CHAIN = (
     HEAD + "workflow: {type: sequential, name: chain, steps: [root, {id: b, kind: agent, ref: root, max_retries: 2}]}\n"
 )
+
+
+class Asking(Tools):
+    """A registry in which the shell needs approval."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.definitions["shell"] = replace(self.definitions["shell"], approval="always")
 
 
 def test_a_spec_is_explained_by_name() -> None:
@@ -77,12 +106,29 @@ def test_the_report_counts_and_names_what_is_privileged() -> None:
         "mcp_tool_count": 1,
         "human_reviewer_count": 1,
         "human_review_step_count": 1,
+        "budget_count": 0,
         "diagnostic_count": len(report["diagnostics"]),
     }
     assert report["human_review"]["workflow_steps"] == [{"workflow": "workflow", "step_id": "check", "ref": "boss"}]
     assert report["tools"]["mcp_imports"] == [{"name": "remote", "config": {"server": "s"}}]
     assert report["guardrails"]["agents"][0]["stages"] == {"output": 1, "input": 1}
     assert report["memory"]["agents"][0]["policy"] == "summary"
+
+
+def test_the_report_says_which_calls_need_approval_and_what_may_be_used() -> None:
+    report = compiler(tools=Asking()).policy_report(data(APPROVED))
+    rows = {row["agent"]: (row["on_deny"], row["approval"]) for row in report["tools"]["agent_policies"]}
+    assert rows == {
+        "agent": ("tell_model", {"pay": "(arguments.amount > 9.0) || (tool == 'pay')", "shell": "always"}),
+        "components.agents.helper": ("fail", {}),
+    }
+    assert report["summary"]["budget_count"] == 2
+    assert report["budgets"] == [
+        {"path": "components.agents.helper.budget", "calls": 3, "on_budget": "ask"},
+        {"path": "budget", "tokens": 9000, "cost_usd": 0.5, "seconds": 60.0, "on_budget": "fail"},
+    ]
+    blind = compiler(tools=Tools()).policy_report(data(APPROVED))["tools"]["agent_policies"][0]
+    assert blind["approval"] == {"pay": "(arguments.amount > 9.0) || (tool == 'pay')"}
 
 
 def test_the_report_finds_people_in_every_type_and_inside_steps() -> None:
@@ -139,10 +185,45 @@ def test_an_environment_refuses_what_its_policy_names(rule: dict[str, object], c
 def test_the_published_schema_takes_what_the_compiler_takes() -> None:
     validator = Draft202012Validator(spec_schema())
     Draft202012Validator.check_schema(spec_schema())
-    for text in (FULL, CHAIN, SHORT, HEAD + "  model: gpt\n  strategy: react\n  tools: [a]\n"):
+    for text in (FULL, CHAIN, SHORT, APPROVED, HEAD + "  model: gpt\n  strategy: react\n  tools: [a]\n"):
         assert list(validator.iter_errors(data(text))) == []
     for wrong in (HEAD + "  nmae: x\n", HEAD + "workflow: {type: odd}\n", "version: v2\nagent: {name: a}\n"):
         assert list(validator.iter_errors(data(wrong)))
+
+
+NEWER = {
+    "KneoSpec": ("budget",),
+    "AgentSpec": ("output_schema", "output_retries", "budget"),
+    "AgentToolPolicySpec": ("on_deny", "approval"),
+    "ToolSpec": ("approval", "timeout_seconds"),
+    "BudgetSpec": ("tokens", "cost_usd", "calls", "seconds", "on_budget"),
+}
+
+
+@pytest.mark.parametrize(("block", "keys"), NEWER.items())
+def test_editors_say_what_budgets_approvals_and_output_schemas_mean(block: str, keys: tuple[str, ...]) -> None:
+    schema = spec_schema()
+    properties = (schema if block == "KneoSpec" else schema["$defs"][block])["properties"]
+    assert [key for key in keys if not properties[key].get("description")] == []
+
+
+@pytest.mark.parametrize(
+    "wrong",
+    [
+        "  budget: {tokens: 0}\n",
+        "  budget: {token: 5}\n",
+        "  output_retries: -1\n",
+        "  output_schema: text\n",
+        "  policies: {tool: {on_deny: tell}}\n",
+        "  policies: {tool: {approval: {t: true}}}\n",
+        "tools: {t: {description: d, implementation: a.b, approval: true}}\n",
+        "tools: {t: {description: d, implementation: a.b, timeout_seconds: 0}}\n",
+    ],
+)
+def test_editors_and_the_compiler_refuse_the_same_rules(wrong: str) -> None:
+    spec = data(HEAD + wrong)
+    assert list(Draft202012Validator(spec_schema()).iter_errors(spec))
+    assert compiler().validate(spec).has_errors
 
 
 @pytest.mark.parametrize("path", sorted(EXAMPLES.rglob("*.yaml")), ids=lambda path: path.stem)

@@ -5,7 +5,7 @@ from pathlib import Path
 import pytest
 
 from kneo_serv.errors import InvalidRequestError
-from kneo_serv.tools import load_callable, unsafe_import
+from kneo_serv.tools import load_callable, load_object, unsafe_import
 
 
 @pytest.fixture
@@ -32,6 +32,17 @@ def package(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[str]:
 def test_a_function_is_found_by_its_dotted_path(package: str) -> None:
     assert load_callable(f"{package}.handlers.search")({}) == "found"
     assert load_callable(f"{package}.handlers.shout")(7) == "7"
+
+
+def test_an_object_need_not_be_callable(package: str) -> None:
+    assert load_object(f"{package}.handlers.LIMIT") == 3
+    assert load_object(f"{package}.handlers.search")({}) == "found"
+
+
+@pytest.mark.parametrize("name", ["handlers.harmless_name", "handlers.serch", "broken.search"])
+def test_the_rules_for_objects_are_those_for_functions(package: str, name: str) -> None:
+    with pytest.raises(InvalidRequestError):
+        load_object(f"{package}.{name}")
 
 
 @pytest.mark.parametrize(

@@ -1,9 +1,10 @@
 """What answers the commands. All answers are JSON values, so that a service can answer as well as this process."""
 
+import os
+import sys
 from collections.abc import Iterator, Mapping, Sequence
-from contextlib import contextmanager
-from dataclasses import asdict, dataclass
-from pathlib import Path
+from contextlib import contextmanager, redirect_stdout
+from dataclasses import asdict, dataclass, field
 from typing import TYPE_CHECKING, Any, Protocol
 
 from kneo_serv.cli.answer import answer_of
@@ -13,9 +14,11 @@ from kneo_serv.model.run import RunResult, RunStatus
 from kneo_serv.model.task import HumanResponse
 
 if TYPE_CHECKING:
-    from kneo_serv.cli.progress import Listener
+    from kneo_serv.cli.following import Listener
     from kneo_serv.cli.workspace import Workspace
     from kneo_serv.platform import PlatformManager
+    from kneo_serv.service.custom_code import CustomCode
+    from kneo_serv.spec import SpecCompiler
 
 type Answer = dict[str, Any]
 
@@ -36,6 +39,8 @@ class RunOrder:
     timeout_seconds: float | None = None
     session_id: str | None = None
     tags: tuple[str, ...] = ()
+    trace: Mapping[str, str] = field(default_factory=dict)
+    """W3C trace context of who gives the order."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -56,6 +61,11 @@ class ForkOrder:
 
 class Backend(Protocol):
     """Runs and people's tasks, wherever they are kept."""
+
+    @property
+    def compiler(self) -> "SpecCompiler":
+        """The compiler that knows the tools and models which answer here."""
+        ...
 
     def run(self, order: RunOrder, listener: "Listener") -> Answer:
         """Starts a run and waits until it rests or ends."""
@@ -125,28 +135,60 @@ class Backend(Protocol):
 class LocalBackend:
     """The platform in this process, over the state in the project's folder."""
 
-    def __init__(self, state_path: Path) -> None:
-        self._state_path = state_path
+    def __init__(self, workspace: "Workspace") -> None:
+        self._workspace = workspace
+        self._state_path = workspace.state_path
         self._opened: PlatformManager | None = None
 
     @property
     def _manager(self) -> "PlatformManager":
-        if self._opened is None:
-            from kneo_serv.service.factory import create_local_platform_manager
+        """Where one looks things up: nothing is executed, so that none of the user's code is needed."""
+        from kneo_serv.service.custom_code import CustomCode
 
-            self._opened = create_local_platform_manager(state_path=str(self._state_path))
+        return self._open(CustomCode())
+
+    @property
+    def _executor(self) -> "PlatformManager":
+        return self._open(self._workspace.code)
+
+    def _open(self, code: "CustomCode") -> "PlatformManager":
+        if self._opened is None:
+            from kneo_serv.service.factory import create_platform_manager
+
+            # What the user's own code prints must not stand in the answer.
+            with redirect_stdout(sys.stderr):
+                self._opened = create_platform_manager(
+                    code, state_path=str(self._state_path), patient=True, secrets=self._workspace.secrets
+                )
         return self._opened
 
+    def _has_state(self) -> bool:
+        return self._state_path.exists() or bool(os.environ.get("KNEO_SERV_DATABASE_URL", "").strip())
+
     def _keeper(self, kind: str, name: str) -> "PlatformManager":
-        # Looking for something must not leave a new database behind in a folder that has none.
-        if not self._state_path.exists():
-            raise NotFoundError(kind, name)
+        self._refuse_nothing(kind, name)
         return self._manager
+
+    def _mover(self, kind: str, name: str) -> "PlatformManager":
+        # A factory of the user's own may keep the state elsewhere.
+        if self._workspace.code.factory is None:
+            self._refuse_nothing(kind, name)
+        return self._executor
+
+    def _refuse_nothing(self, kind: str, name: str) -> None:
+        # Looking for something must not leave a new database behind in a folder that has none.
+        if not self._has_state():
+            raise NotFoundError(kind, name)
+
+    @property
+    def compiler(self) -> "SpecCompiler":
+        """The compiler that knows the tools and models which answer here."""
+        return self._executor.compiler
 
     def _rested(self, result: RunResult, listener: "Listener") -> Answer:
         # Nobody else executes the run when this process ends, so the end of patience is no reason to leave it.
         while result.status == RunStatus.RUNNING and result.error is None:
-            result = self._manager.execute_run(result.run_id, on_event=listener)
+            result = self._executor.execute_run(result.run_id, **_told(listener))
         return answer_of(result)
 
     def close(self, *, timeout: float | None = None) -> None:
@@ -156,7 +198,7 @@ class LocalBackend:
 
     def run(self, order: RunOrder, listener: "Listener") -> Answer:
         """Starts a run and waits until it rests or ends."""
-        result = self._manager.run_from_spec(
+        result = self._executor.run_from_spec(
             input_text=order.input_text,
             spec_path=order.spec_path if order.spec is None else None,
             spec=order.spec,
@@ -167,13 +209,14 @@ class LocalBackend:
             session_id=order.session_id,
             tags=order.tags,
             metadata=None if order.spec is None else {"spec_path": order.spec_path},
-            on_event=listener,
+            trace=order.trace,
+            **_told(listener),
         )
         return self._rested(result, listener)
 
     def continue_run(self, run_id: str, listener: "Listener") -> Answer:
         """Takes a failed run up after its last finished step."""
-        return self._rested(self._keeper("run", run_id).continue_run(run_id, on_event=listener), listener)
+        return self._rested(self._mover("run", run_id).continue_run(run_id, **_told(listener)), listener)
 
     def preview_fork(self, run_id: str, at_sequence: int | None) -> Answer:
         """What a fork would keep, and what it may do once more."""
@@ -181,13 +224,13 @@ class LocalBackend:
 
     def fork(self, order: ForkOrder, listener: "Listener") -> Answer:
         """Starts a run from the middle of another one, and waits until it rests or ends."""
-        manager = self._keeper("run", order.run_id)
+        manager = self._mover("run", order.run_id)
         changes: dict[str, Any] = {
             "input_text": order.input_text,
             "answer": order.answer,
             "model": order.model,
             "accept_side_effects": order.accept_side_effects,
-            "on_event": listener,
+            **_told(listener),
         }
         if order.retry:
             result = manager.retry_run(order.run_id, **changes)
@@ -199,8 +242,8 @@ class LocalBackend:
 
     def resume(self, continuation_id: str, response: HumanResponse, listener: "Listener") -> Answer:
         """Answers a human task; the run goes on from there."""
-        manager = self._keeper("human task", continuation_id)
-        return self._rested(manager.resume_human_task(continuation_id, response=response, on_event=listener), listener)
+        manager = self._mover("human task", continuation_id)
+        return self._rested(manager.resume_human_task(continuation_id, response=response, **_told(listener)), listener)
 
     def cancel(self, run_id: str) -> Answer:
         """Ends a run early, and shows it."""
@@ -213,7 +256,7 @@ class LocalBackend:
 
     def list_runs(self, filters: RunFilter, *, limit: int, offset: int) -> tuple[list[Answer], int]:
         """Some of the runs that pass the filter, newest first, and how many pass."""
-        if not self._state_path.exists():
+        if not self._has_state():
             return [], 0
         from kneo_serv.platform.views import run_view
 
@@ -240,7 +283,7 @@ class LocalBackend:
 
     def list_tasks(self, *, limit: int) -> list[Answer]:
         """Open human tasks."""
-        return list(self._manager.list_human_tasks(limit=limit)) if self._state_path.exists() else []
+        return list(self._manager.list_human_tasks(limit=limit)) if self._has_state() else []
 
     def get_task(self, continuation_id: str) -> Answer:
         """What one human task asks."""
@@ -248,7 +291,7 @@ class LocalBackend:
 
     def list_audit(self, *, run_id: str | None, event_type: str | None, limit: int) -> tuple[list[Answer], int]:
         """Some of the audit's events, newest first, and how many there are."""
-        if not self._state_path.exists():
+        if not self._has_state():
             return [], 0
         from kneo_serv.platform.views import audit_view
 
@@ -258,15 +301,19 @@ class LocalBackend:
 
     def check_journals(self, *, limit: int | None) -> list[Answer]:
         """What is wrong with the journals of the newest runs."""
-        if not self._state_path.exists():
+        if not self._has_state():
             return []
         return [asdict(finding) for finding in self._manager.check_journals(limit=limit)]
+
+
+def _told(listener: "Listener") -> dict[str, Any]:
+    return {"on_event": listener.on_event, "on_text": listener.on_text}
 
 
 @contextmanager
 def open_backend(workspace: "Workspace") -> Iterator[Backend]:
     """The backend of a workspace, closed at the end."""
-    backend = LocalBackend(workspace.state_path)
+    backend = LocalBackend(workspace)
     try:
         yield backend
     except KeyboardInterrupt:

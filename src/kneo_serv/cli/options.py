@@ -19,6 +19,23 @@ Overlays = Annotated[
     typer.Option("--overlay", metavar="PATH", help="Lay this file over the spec; may be repeated, the last one wins."),
 ]
 RunIdArgument = Annotated[str, typer.Argument(metavar="RUN_ID", help="As `kneo run` and `kneo runs list` show it.")]
+Tools = Annotated[
+    list[str] | None,
+    typer.Option(
+        "--tools",
+        metavar="MODULE:FUNCTION",
+        help="Call this function with the ToolRegistry, so that it registers tools of your own; may be repeated.",
+    ),
+]
+Factory = Annotated[
+    str | None,
+    typer.Option(
+        "--factory",
+        metavar="MODULE:FUNCTION",
+        help="Use the PlatformManager that this function returns.",
+    ),
+]
+NoStream = Annotated[bool, typer.Option("--no-stream", help="Do not show what models say while they say it.")]
 Quiet = Annotated[bool, typer.Option("--quiet", "-q", help="Show no progress.")]
 Output = Annotated[
     Path | None, typer.Option("--output", "-o", metavar="PATH", help="Write it to this file, instead of stdout.")

@@ -1,14 +1,7 @@
-"""What happens in a run while it happens, on stderr: a live line on a terminal, plain lines elsewhere."""
+"""What happens in a run, in words."""
 
-import sys
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager, redirect_stdout
-
-from kneo_serv.cli.terminal import note, printable
 from kneo_serv.model import event as kinds
-from kneo_serv.model.event import Event, Recorded, Resolution
-
-type Listener = Callable[[Recorded], None]
+from kneo_serv.model.event import Event, Resolution
 
 
 def happened(event: Event) -> str | None:
@@ -47,46 +40,3 @@ def going_on(event: Event) -> str | None:
             return f"{step_id}: calling {tool_name}"
         case _:
             return None
-
-
-@contextmanager
-def following(*, silent: bool) -> Iterator[Listener]:
-    """A listener that tells about the events it gets, as long as the context lasts.
-
-    What the project's own functions print meanwhile goes to stderr, so that stdout holds nothing but the answer.
-    """
-    if silent:
-        with redirect_stdout(sys.stderr):
-            yield _say_nothing
-    elif sys.stderr.isatty():
-        with redirect_stdout(sys.stderr), _live() as listener:
-            yield listener
-    else:
-        with redirect_stdout(sys.stderr):
-            yield _say_plainly
-
-
-def _say_nothing(recorded: Recorded) -> None:
-    """Hears of everything and keeps it."""
-
-
-def _say_plainly(recorded: Recorded) -> None:
-    if line := happened(recorded.event):
-        note(line)
-
-
-@contextmanager
-def _live() -> Iterator[Listener]:
-    from rich.console import Console
-    from rich.text import Text
-
-    console = Console(stderr=True, highlight=False)
-    with console.status(Text("starting")) as status:
-
-        def tell(recorded: Recorded) -> None:
-            if line := happened(recorded.event):
-                console.print(Text(printable(line)))
-            if present := going_on(recorded.event):
-                status.update(Text(printable(present)))
-
-        yield tell

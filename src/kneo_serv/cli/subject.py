@@ -1,6 +1,8 @@
 """A spec with everything that belongs to it, as the commands look at it."""
 
+import sys
 from collections.abc import Mapping, Sequence
+from contextlib import redirect_stdout
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -71,21 +73,34 @@ class Subject:
             raise SpecCompilationError(report)
 
 
-def open_subject(spec: Path | None, environment: str | None, overlays: Sequence[Path] | None) -> Subject:
-    """The spec that a command line names, ready to be looked at."""
-    return subject_in(open_workspace(environment), spec, overlays)
+def open_subject(
+    spec: Path | None,
+    environment: str | None,
+    overlays: Sequence[Path] | None,
+    *,
+    tools: Sequence[str] | None = None,
+    factory: str | None = None,
+) -> Subject:
+    """The spec that a command line names, ready to be looked at. Raises CustomCodeError."""
+    from kneo_serv.service.factory import create_compiler
+
+    workspace = open_workspace(environment, tools=tools, factory=factory)
+    path = workspace.spec(spec)
+    # What the project's own code prints must not stand in the answer.
+    with redirect_stdout(sys.stderr):
+        compiler = create_compiler(workspace.code, secrets=workspace.secrets)
+    return subject_in(workspace, path, overlays, compiler)
 
 
-def subject_in(workspace: Workspace, spec: Path | None, overlays: Sequence[Path] | None) -> Subject:
-    """A spec of this workspace."""
-    from kneo_serv.service.factory import create_runtime_registry, create_tool_registry
-    from kneo_serv.spec import SpecCompiler
-
+def subject_in(
+    workspace: Workspace, spec: Path | None, overlays: Sequence[Path] | None, compiler: "SpecCompiler"
+) -> Subject:
+    """A spec of this workspace, as this compiler sees it."""
     return Subject(
         path=str(workspace.spec(spec)),
         environment=workspace.environment,
         overlays=tuple(workspace.overlays(overlays)),
-        compiler=SpecCompiler(runtime_registry=create_runtime_registry(), tool_registry=create_tool_registry()),
+        compiler=compiler,
         defaults=workspace.project.defaults(),
         policy=workspace.project.policy(),
     )

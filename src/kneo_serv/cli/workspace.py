@@ -3,13 +3,15 @@
 import os
 import sys
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 from kneo_serv.cli.files import existing_file
 
 if TYPE_CHECKING:
+    from kneo_serv.model.secret import Secrets
+    from kneo_serv.service.custom_code import CustomCode
     from kneo_serv.spec.project import ProjectContext
 
 STATE = Path(".kneo") / "kneo_runs.sqlite"
@@ -24,6 +26,35 @@ class Workspace:
     environment: str
     state_path: Path
     project: "ProjectContext"
+    tools: tuple[str, ...] = ()
+    """Import paths of functions that register tools, as the command line names them."""
+    factory: str | None = None
+    """Import path of a function that builds the platform, likewise."""
+    environ: Mapping[str, str] = field(default_factory=dict)
+
+    @property
+    def code(self) -> "CustomCode":
+        """The user's own code that the platform is made with here; nothing of it is imported yet.
+
+        Raises:
+            SettingsError: a variable has a value that cannot be used.
+        """
+        from kneo_serv.service.custom_code import custom_code
+        from kneo_serv.settings import Settings
+
+        return custom_code(
+            tools=self.tools, factory=self.factory, settings=Settings.from_env(self.environ), project=self.project
+        )
+
+    @property
+    def secrets(self) -> "Secrets":
+        """Which variables hold which keys, as the project's config says."""
+        from kneo_serv.model.secret import Secrets
+
+        config = self.project.config
+        if config is None:
+            return Secrets(self.environ)
+        return Secrets(self.environ, config.secrets.provider_env, config.secrets.extra_env)
 
     def spec(self, given: Path | None) -> Path:
         """The spec to work on: the one that was named (from here, or else from the root), or the project's own.
@@ -42,8 +73,16 @@ class Workspace:
         return [str(path) for path in (*self.project.overlay_paths(), *map(existing_file, given or ()))]
 
 
-def open_workspace(environment: str | None = None, *, environ: Mapping[str, str] = os.environ) -> Workspace:
+def open_workspace(
+    environment: str | None = None,
+    *,
+    tools: Sequence[str] | None = None,
+    factory: str | None = None,
+    environ: Mapping[str, str] = os.environ,
+) -> Workspace:
     """The workspace around the current folder. The project's own functions can be imported from now on.
+
+    `tools` and `factory` are what the command line names; else the environment or the project does.
 
     Raises:
         SpecParseError: the project's configuration cannot be used.
@@ -61,4 +100,7 @@ def open_workspace(environment: str | None = None, *, environ: Mapping[str, str]
         environment=project.environment,
         state_path=project.path(str(state)),
         project=project,
+        tools=tuple(tools or ()),
+        factory=factory,
+        environ=environ,
     )

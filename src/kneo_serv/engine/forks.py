@@ -7,6 +7,7 @@ from kneo_serv.engine.frames import find, flow_of, in_frame, with_step
 from kneo_serv.engine.joins import begun
 from kneo_serv.engine.keys import frame_of
 from kneo_serv.engine.legs import continued
+from kneo_serv.engine.openings import given_to, opened
 from kneo_serv.model.event import RunForked
 from kneo_serv.model.ids import StepKey
 from kneo_serv.model.message import Usage
@@ -24,7 +25,7 @@ def forked(plan: Plan, run: Run, event: RunForked) -> Run:
     if frame is not None and event.input_text is not None:
         if is_untouched(frame):
             input_text = event.input_text
-        frame = _with_text(frame, event.input_key or frame.key, event.input_text)
+        frame = _with_text(plan, run, frame, event.input_key or frame.key, event.input_text)
     return replace(
         run,
         status=RunStatus.RUNNING,
@@ -82,10 +83,10 @@ def live_steps(frame: Frame | None) -> Iterator[StepState]:
         yield from live_steps(state.frame)
 
 
-def _with_text(frame: Frame, key: StepKey, text: str) -> Frame:
+def _with_text(plan: Plan, run: Run, frame: Frame, key: StepKey, text: str) -> Frame:
     state = find(frame, key)
     if state is None or state.frame is not None:
-        return in_frame(frame, key, lambda inner: replace(inner, text=text))
+        return in_frame(frame, key, lambda inner: _flowing(plan, run, inner, text))
     if state.phase is StepPhase.SETTLED:
         changed = replace(state, output_text=text, screening=Screening())
     else:
@@ -106,6 +107,14 @@ def _with_text(frame: Frame, key: StepKey, text: str) -> Frame:
             uncertain=state.uncertain,
         )
     return in_frame(frame, frame_of(key), lambda inner: with_step(inner, changed))
+
+
+def _flowing(plan: Plan, run: Run, frame: Frame, text: str) -> Frame:
+    """The workflow with another text that flows; one that goes through a list reads the list anew."""
+    if flow_of(plan, frame).type is not FlowType.MAP or not is_untouched(frame):
+        return replace(frame, text=text)
+    given = given_to(plan, run, frame.key)
+    return opened(plan, frame.flow, frame.key, text, given=given, variables=frame.variables)
 
 
 def _begun_again(before: Frame, after: Frame) -> Frame:

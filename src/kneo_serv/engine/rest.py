@@ -2,7 +2,7 @@
 
 from dataclasses import dataclass
 
-from kneo_serv.engine.frames import holds_calls, leaves
+from kneo_serv.engine.frames import holds_calls, in_flight, leaves
 from kneo_serv.engine.joins import broken_by
 from kneo_serv.model.ids import ContinuationId
 from kneo_serv.model.run import CallPhase, Frame, Phase, Run, RunStatus, StepPhase, StepState
@@ -42,7 +42,11 @@ def _busy(frame: Frame) -> bool:
     """Whether something is being done here, or can be done without a person and before any timer."""
     if not frame.live:
         return True
+    broken = broken_by(frame) is not None
     for state in frame.live.values():
+        if broken and state.phase is StepPhase.READY and not in_flight(state):
+            # Where the workflow is lost nobody is asked any more: what waits to be asked about is not at work.
+            continue
         match state.phase:
             case StepPhase.ASKED | StepPhase.FAILED:
                 continue
@@ -55,7 +59,7 @@ def _busy(frame: Frame) -> bool:
             case _:
                 return True
     # What failed is told as soon as nothing beside it waits for another attempt.
-    return broken_by(frame) is not None and _retry_at(frame) is None
+    return broken and _retry_at(frame) is None
 
 
 def _answering(state: StepState) -> bool:

@@ -88,7 +88,11 @@ class Turn:
 
 
 type TextListener = Callable[[str], None]
-"""Is told each piece of a model's text as it comes, on the platform's loop. It never blocks and never raises."""
+"""Is told each piece of a model's text as it comes, on the platform's loop. It never blocks and never raises.
+
+An empty piece means that what came so far is void: an attempt failed, or the model goes on behind its tools. So what
+came since the last empty piece is the text of the turn, once there is one.
+"""
 
 type ToolCaller = Callable[[ToolCall], Awaitable[str]]
 """Calls a tool behind the guard, journaled and traced; gives what the model is told, an error of the tool included.
@@ -116,3 +120,5 @@ class TurnRequest:
     """Who hears the answer while it comes. A runtime that cannot stream passes it over."""
     call_tool: ToolCaller | None = field(default=None, compare=False, repr=False)
     """How a runtime with a loop of its own calls the tools; one that is driven turn by turn passes it over."""
+    max_requests: int | None = None
+    """Questions that a runtime with a loop of its own may ask at most; None is no bound."""

@@ -51,11 +51,22 @@ class StrategyType(StrEnum):
 
 
 class RuntimeMode(StrEnum):
-    """Who drives the model: we turn by turn, the provider's own loop, or a foreign agent."""
+    """Who drives the model: we turn by turn, the provider's own loop, or a foreign agent.
+
+    A platform may have modes of its own beside these: any other word is one, and the registry says whether it is there.
+    """
 
     BRIDGE = "bridge"
     NATIVE = "native"
     ADAPTER = "adapter"
+
+    @classmethod
+    def _missing_(cls, value: object) -> "RuntimeMode | None":
+        if not isinstance(value, str) or not value:
+            return None
+        own = str.__new__(cls, value)
+        own._name_ = own._value_ = value
+        return own
 
 
 class RequestType(StrEnum):
@@ -318,6 +329,8 @@ class AgentPlan:
     """How often it is asked again when its answer does not fit `output_schema`."""
     budget: Budget | None = None
     """Within one run, all its steps together."""
+    middleware: tuple[str, ...] = ()
+    """Names of the platform's middlewares that stand around its turns and tool calls, the first outermost."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -73,3 +73,19 @@ class ToolPolicy:
     on_deny: OnDeny = OnDeny.FAIL
     approval: Mapping[str, str] = field(default_factory=dict)
     """Rules of approval by tool name, beside those of the tools themselves: a person is asked where either says so."""
+
+
+@dataclass(frozen=True, slots=True)
+class ToolResult:
+    """The answer of one tool call, as text. `tool_call_id` is the id under which a model asked for it, if one did."""
+
+    name: str
+    output: str
+    id: str | None = None
+    tool_call_id: str | None = None
+    metadata: Mapping[str, Any] = field(default_factory=dict)
+
+    @property
+    def result(self) -> str:
+        """The same as `output`."""
+        return self.output

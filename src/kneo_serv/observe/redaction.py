@@ -8,7 +8,7 @@ word), which is what keeps hostile texts linear.
 import json
 import math
 import re
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from typing import Any
 
 from kneo_serv.observe.secret_names import Secrecy, secrecy
@@ -25,17 +25,18 @@ _PASSES = 4
 MAX_DEPTH = 100
 """Levels of nested containers; what lies deeper is masked as a whole."""
 
-_NAMES = (
+NAMES = (
     r"(?:pass(?:word|wd|phrase)|pwd|secret(?:[_-]?(?:access[_-]?)?key)?|(?:api|access|private|client)[ _-]?key"
     r"|client[_-]?cert|ca[_-]?bundle|token|credential|cookie|authorization)s?"
 )
+"""Pattern of the words behind which `=` or `:` and a secret stand."""
 _NAME_HINTS = ("pass", "pwd", "secret", "key", "cert", "bundle", "token", "credential", "cookie", "authorization")
 """One of these, in lower case, stands in every text that `_ASSIGNMENT` or `_COOKIE` can match."""
 _SCHEME_HINTS = ("bearer", "basic", "digest", "negotiate", "ntlm", "token")
 """The same for `_SCHEME`."""
 
 _ASSIGNMENT = re.compile(
-    rf"(?P<name>{_NAMES})(?P<quote>\\*[\"'])?(?P<gap>[ \t]*[=:][ \t]*)"
+    rf"(?P<name>{NAMES})(?P<quote>\\*[\"'])?(?P<gap>[ \t]*[=:][ \t]*)"
     r"(?P<value>(?P<scheme>(?:Bearer|Basic|Digest|Negotiate|NTLM|Token|ApiKey)[ \t]+)?"
     r"(?:\"(?:[^\"\\\r\n]|\\[^\r\n])*+\"?|'(?:[^'\\\r\n]|\\[^\r\n])*+'?"
     r"|\\+\"[^\"\\\r\n]*+(?:\\+\")?|[^\s\"'\\,;&]+))",
@@ -49,7 +50,8 @@ _SCHEME = re.compile(
     re.ASCII | re.IGNORECASE,
 )
 _COOKIE = re.compile(r"((?<![A-Za-z0-9_-])(?:Set-)?Cookie[ \t]*:[ \t]*)[^\r\n]+", re.ASCII | re.IGNORECASE)
-_PEM = re.compile(r"-----BEGIN [A-Z ]*PRIVATE KEY-----[^-]*+(?:-----END [A-Z ]*PRIVATE KEY-----)?", re.ASCII)
+KEY_BLOCK = re.compile(r"-----BEGIN [A-Z ]*PRIVATE KEY-----[^-]*+(?:-----END [A-Z ]*PRIVATE KEY-----)?", re.ASCII)
+"""A private key in PEM form: the one secret that has line breaks in it."""
 _KEY_SHAPES = re.compile(
     r"(?<![A-Za-z0-9_-])(?:sk-[A-Za-z0-9_-]{6,}|AIza[A-Za-z0-9_-]{20,}|A[KS]IA[A-Z0-9]{12,}"
     r"|gh[opsru]_[A-Za-z0-9]{16,}|github_pat_[A-Za-z0-9_]{16,}|xox[a-z]-[A-Za-z0-9-]{10,}"
@@ -82,11 +84,23 @@ def redact_text(text: str) -> str:
     if text[:1] in "{[ \t\r\n" and (value := _parsed(text)) is not None:
         masked = redact_data(value)
         return text if masked is value else json.dumps(masked, ensure_ascii=False)
+    return redact_plain(text)
+
+
+def redact_plain(text: str) -> str:
+    """What `redact_text` makes of a text that is no JSON; for a part of a longer text, which may look like some."""
     for _ in range(_PASSES):
         before, text = text, _redact_plain(text)
         if text == before:
             return before
     return text
+
+
+def plain_spans(text: str) -> Iterator[tuple[int, int]]:
+    """Where in a text that is no JSON there is something that `redact_plain` looks at, kind by kind."""
+    for pattern in (KEY_BLOCK, _KEY_SHAPES, _URL_PASSWORD, _EMAIL, _SSN, _COOKIE, _SCHEME, _ASSIGNMENT):
+        for match in pattern.finditer(text):
+            yield match.span()
 
 
 def redact_data[T](value: T) -> T:
@@ -163,7 +177,7 @@ def _refuse(digits: str) -> float:
 def _redact_plain(text: str) -> str:
     # Substring searches run at the speed of memory; the patterns run only over texts that may hold what they seek.
     if "-----BEGIN " in text:
-        text = _PEM.sub(REDACTED, text)
+        text = KEY_BLOCK.sub(REDACTED, text)
     if any(hint in text for hint in _KEY_HINTS):
         text = _KEY_SHAPES.sub(REDACTED, text)
     if "@" in text:

@@ -8,6 +8,8 @@ from typing import Any
 from kneo_serv.errors import StepError, StepTimeoutError
 from kneo_serv.model.message import Message, Role, Turn, TurnRequest
 from kneo_serv.model.plan import AgentPlan, Plan
+from kneo_serv.observe import current_trace
+from kneo_serv.platform.wrapping import Wrapping
 from kneo_serv.runtime import Runtime
 from kneo_serv.tools import CallContext, HandlerPool, call_scope
 
@@ -21,10 +23,12 @@ class Aides:
         pool: HandlerPool,
         load: Callable[[str], Callable[..., Any]],
         runtime: Callable[[Plan, str], Runtime],
+        wrapping: Wrapping | None = None,
     ) -> None:
         self._pool = pool
         self._load = load
         self._runtime = runtime
+        self._wrapping = wrapping or Wrapping()
 
     async def call(
         self, plan: Plan, name: str, text: str, *, context: CallContext, timeout: float | None, **options: Any
@@ -48,7 +52,8 @@ class Aides:
         messages = (*instructions(plan, agent), Message(Role.USER, text))
         try:
             async with asyncio.timeout(timeout) as scope:
-                return await self._runtime(plan, name).turn(TurnRequest(agent.name, messages, (), key))
+                request = TurnRequest(agent.name, messages, (), key, headers=current_trace())
+                return await self._wrapping.turn(agent, request, self._runtime(plan, name).turn, {})
         except TimeoutError:
             if not scope.expired():
                 raise

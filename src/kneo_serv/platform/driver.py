@@ -31,6 +31,7 @@ from kneo_serv.model.run import Phase
 from kneo_serv.platform.draft import Draft
 from kneo_serv.platform.journal import RunJournal
 from kneo_serv.platform.leg import Leg
+from kneo_serv.platform.onlooker import Onlooker, Passing
 from kneo_serv.platform.options import PlatformOptions
 from kneo_serv.platform.outcome import InnerCall, Outcome, begins, event_of, is_awaited, late
 from kneo_serv.platform.performer import Performer
@@ -92,10 +93,13 @@ class Driver:
         ids: IdSource,
         options: PlatformOptions,
         history: History | None = None,
+        onlooker: Onlooker | None = None,
     ) -> None:
         self._journal = journal
+        self._onlooker: Onlooker = onlooker or Passing()
         self._history = history or {}
-        self._leg = Leg(lease.run_id, lease.fence, self._note, self._is_held, self._history)
+        active = self._onlooker.active
+        self._leg = Leg(lease.run_id, lease.fence, self._note, self._is_held, self._history, active)
         self._notes: list[_Note] = []
         self._unkept: list[_Note] = []
         self._lease = lease
@@ -247,7 +251,8 @@ class Driver:
         for effect in effects:
             if find(journal.run.frame, effect.key) is None:
                 continue  # enough of its siblings finished within the same append
-            task = asyncio.create_task(self._performer.perform(journal.plan, self._leg, effect))
+            with self._onlooker.active(effect):
+                task = asyncio.create_task(self._performer.perform(journal.plan, self._leg, effect))
             task.add_done_callback(lambda _: self._wakened.set())
             self._tasks[task] = effect.key
         return True

@@ -9,7 +9,7 @@ from kneo_serv.engine import CheckGuardrail, Verdict
 from kneo_serv.errors import StepError
 from kneo_serv.model.ids import RunId
 from kneo_serv.model.plan import Plan
-from kneo_serv.observe import redact_data, redact_error, redact_text
+from kneo_serv.observe import current_trace, redact_data, redact_error, redact_text
 from kneo_serv.platform.aides import Aides
 from kneo_serv.tools import CallContext
 
@@ -41,6 +41,7 @@ async def judge(aides: Aides, plan: Plan, run_id: RunId, fence: int, check: Chec
             idempotency_key=place,
             attempt=max(check.attempt, 1),
             fence=fence,
+            trace=current_trace(),
         )
         value = await aides.call(plan, ref, check.text, context=context, timeout=check.step.timeout_seconds)
         return read_verdict(value)

@@ -27,6 +27,9 @@ from kneo_serv.store.contract import Append, Appended, EventRow, Projection, Ref
 
 log = logging.getLogger("kneo_serv.platform")
 
+type Follower = Callable[[ev.Recorded, Run], None]
+"""Is told each event that one run's journal takes in, in its private form, and the run after it. It never raises."""
+
 _SNAPSHOT_BYTES = 65_536
 
 type Listener = Callable[[Sequence[ev.Recorded]], None]
@@ -101,6 +104,8 @@ class Journal:
         self._plans: dict[str, Plan] = {}
         self._listeners: dict[RunId, list[Listener]] = {}
         self._appended: list[Callable[[Append], None]] = []
+        self.ended: Callable[[RunJournal], None] = lambda _: None
+        """Is told of a run that was ended from outside a leg."""
 
     async def open(self, run_id: RunId) -> "RunJournal":
         """The journal of one run, folded to its present end.
@@ -117,14 +122,22 @@ class Journal:
         run = decode(Run, json.loads(snapshot.state)) if snapshot is not None else Run(run_id)
         size = len(snapshot.state) if snapshot is not None else 0
         opened = RunJournal(self._store, plan, run, self, snapshot_size=size)
+        if snapshot is not None:
+            with readable(run_id):
+                for row in await self._store.events(run_id, limit=1):
+                    opened.born(private(row).event)
         await opened.catch_up()
+        # What a fork has copied was asked for in the trace of its parent.
+        opened.forked = record.parent_run_id is not None
         return opened
 
     def begin(self, plan: Plan, run_id: RunId, created: ev.RunCreated, now: float) -> "RunJournal":
         """The journal of a run that is about to be created; its first event is not stored yet."""
         self._keep(plan)
         run = evolve(plan, Run(run_id), ev.Recorded(1, now, created))
-        return RunJournal(self._store, plan, run, self)
+        opened = RunJournal(self._store, plan, run, self)
+        opened.born(created)
+        return opened
 
     def listen(self, run_id: RunId, listener: Listener) -> Callable[[], None]:
         """Calls `listener` for every later append to this run by this process; returns what ends that."""
@@ -193,6 +206,16 @@ class RunJournal:
         self.run = run
         self.automatic: ContinuationId | None = None
         """The task whose passed deadline began the present leg, if it was one."""
+        self.trace: Mapping[str, str] = {}
+        """The trace context that the run was asked for under; of a fork, that of the run that it was forked from."""
+        self.forked = False
+        self.follower: Follower | None = None
+        """Of the leg that this journal is driven in."""
+
+    def born(self, event: ev.Event) -> None:
+        """Takes in what only the first event says."""
+        if isinstance(event, ev.RunCreated):
+            self.trace = event.trace
 
     async def catch_up(self) -> None:
         """Folds what others have appended since."""
@@ -200,7 +223,12 @@ class RunJournal:
         with readable(self.run.id):
             for row in rows:
                 self._unsaved += len(row.payload)
-                self.run = evolve(self.plan, self.run, private(row))
+                recorded = private(row)
+                self.run = evolve(self.plan, self.run, recorded)
+                if row.seq == 1:
+                    self.born(recorded.event)
+                if self.follower is not None:
+                    self.follower(recorded, self.run)
 
     def draft(self, now: float) -> Draft:
         """An empty draft on the present state; `now` becomes the time of its events unless that would go back."""
@@ -257,6 +285,11 @@ class RunJournal:
             self._unsaved = 0 if snapshot is not None else weight
             self._snapshot_size = len(snapshot) if snapshot is not None else self._snapshot_size
             self._journal.announce(append)
+            if self.follower is not None:
+                for recorded, run in zip(draft.events, draft.runs, strict=True):
+                    self.follower(recorded, run)
+            elif draft.run.status.is_terminal:
+                self._journal.ended(self)
         return result
 
 

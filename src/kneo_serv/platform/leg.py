@@ -1,8 +1,10 @@
 """What an effect may know of the leg that it belongs to."""
 
 from collections.abc import Callable
+from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass, field
 
+from kneo_serv.engine import Effect
 from kneo_serv.errors import StepError
 from kneo_serv.model.ids import RunId
 from kneo_serv.platform.outcome import Noter
@@ -30,6 +32,8 @@ class Leg:
     """Whether the lease is certainly held right now. May be asked on any thread."""
     history: History = field(default_factory=dict)
     """What the run's session holds from earlier runs."""
+    active: Callable[[Effect], AbstractContextManager[None]] = lambda _: nullcontext()
+    """Inside, calls are made in the trace of an effect whose `started` is durable."""
 
     def check(self) -> None:
         """Returns while the lease is held. Raises LeaseLostError."""

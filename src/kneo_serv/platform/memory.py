@@ -6,10 +6,11 @@ answers to it. Summaries and retrievals happen inside the model turn and are rep
 """
 
 from collections import OrderedDict
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
+from kneo_serv.middleware.memory import grouped, newest, system_places
 from kneo_serv.model.ids import RunId, StepKey
 from kneo_serv.model.message import Message, Role, Usage
 from kneo_serv.model.plan import Memory, Plan
@@ -141,33 +142,12 @@ def _window(conversation: Conversation, config: Mapping[str, Any]) -> tuple[Mess
     """The newest messages up to the limit, with what must not be cut: instructions, the step's input, and pairs."""
     limit = _count(config, "max_messages", _MAX_MESSAGES)
     preserve = config.get("preserve_system_messages", True) is not False
-    groups = [*_groups(conversation.instructions), *_groups(conversation.history), *_groups(conversation.step)]
-    first = len(groups) - len(_groups(conversation.step))
+    groups = [*grouped(conversation.instructions), *grouped(conversation.history), *grouped(conversation.step)]
+    first = len(groups) - len(grouped(conversation.step))
     always = {first} if conversation.step else set()
     if preserve:
-        always |= {place for place, group in enumerate(groups) if group[0].role is Role.SYSTEM}
-    room = limit - sum(len(groups[place]) for place in always)
-    kept = set(always)
-    for place in range(len(groups) - 1, -1, -1):
-        if place in always:
-            continue
-        # The newest is kept whatever it weighs: without the answers of its tools a model would ask for them again.
-        if len(groups[place]) > room and place != len(groups) - 1:
-            break
-        room -= len(groups[place])
-        kept.add(place)
-    return tuple(message for place in sorted(kept) for message in groups[place])
-
-
-def _groups(messages: Iterable[Message]) -> list[tuple[Message, ...]]:
-    """The messages, each wish to call tools together with the answers to it."""
-    groups: list[tuple[Message, ...]] = []
-    for message in messages:
-        if message.role is Role.TOOL and groups:
-            groups[-1] = (*groups[-1], message)
-        else:
-            groups.append((message,))
-    return groups
+        always |= system_places(groups)
+    return newest(groups, limit=limit, always=always)
 
 
 def _count(config: Mapping[str, Any], name: str, default: int) -> int:

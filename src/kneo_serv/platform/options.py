@@ -3,6 +3,7 @@
 from dataclasses import dataclass, field
 
 from kneo_serv.model.run import SessionConcurrency
+from kneo_serv.observe import TelemetryOptions
 
 
 @dataclass(frozen=True, slots=True)
@@ -39,6 +40,8 @@ class PlatformOptions:
     """A retry that is due within this time is waited for under the lease."""
     grace_seconds: float = 2.0
     """How long a cancelled attempt may take to come to its end."""
+    text_batch_seconds: float = 0.05
+    """How long pieces of what a model says are gathered before they are told to who listens."""
     session_concurrency: SessionConcurrency = SessionConcurrency.QUEUE
     """What becomes of a run whose session has another one at work."""
     token_budget: int | None = None
@@ -47,3 +50,5 @@ class PlatformOptions:
     """Whether only signed bundles may run."""
     spec_signing_key: str | None = field(default=None, repr=False)
     """The key that bundles are verified with."""
+    telemetry: TelemetryOptions = field(default_factory=TelemetryOptions)
+    """Whether there are spans of OpenTelemetry, and what they may tell."""

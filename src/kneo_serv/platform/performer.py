@@ -5,10 +5,11 @@ from collections.abc import Coroutine
 from typing import Any, assert_never
 
 from kneo_serv.engine import CallFunction, CallTool, CheckGuardrail, Effect, Failure, RunAgentTurn
-from kneo_serv.errors import StepTimeoutError, ToolPolicyViolation
+from kneo_serv.engine.steps import TOOL_POLICY_DENIED
+from kneo_serv.errors import GuardrailViolation, StepTimeoutError, ToolPolicyViolation
 from kneo_serv.model.ids import StepKey
 from kneo_serv.model.plan import Plan, Step
-from kneo_serv.observe import redact_error
+from kneo_serv.observe import current_trace, redact_error
 from kneo_serv.platform.aides import Aides
 from kneo_serv.platform.equipment import Equipment, Runtimes
 from kneo_serv.platform.guarding import judge
@@ -17,8 +18,10 @@ from kneo_serv.platform.memory import Memories
 from kneo_serv.platform.options import PlatformOptions
 from kneo_serv.platform.outcome import Checked, Lost, Outcome, Returned
 from kneo_serv.platform.output_size import check_size
+from kneo_serv.platform.speech import Speech
 from kneo_serv.platform.toolcalls import ToolCalls
 from kneo_serv.platform.turns import Turns
+from kneo_serv.platform.wrapping import Wrapping
 from kneo_serv.tools import CallContext, HandlerPool, ToolRegistry, call_scope
 from kneo_serv.tools.pool import is_async
 
@@ -26,13 +29,27 @@ from kneo_serv.tools.pool import is_async
 class Performer:
     """Performs effects. An error of a function, model or tool is an outcome; only cancellation passes through."""
 
-    def __init__(self, *, tools: ToolRegistry, runtimes: Runtimes, pool: HandlerPool, options: PlatformOptions) -> None:
+    def __init__(
+        self,
+        *,
+        tools: ToolRegistry,
+        runtimes: Runtimes,
+        pool: HandlerPool,
+        options: PlatformOptions,
+        speech: Speech,
+        wrapping: Wrapping | None = None,
+    ) -> None:
+        wrapping = wrapping or Wrapping()
         self._pool = pool
         self._options = options
         self._equipment = Equipment(tools=tools, runtimes=runtimes, pool=pool)
-        self._aides = Aides(pool=pool, load=self._equipment.function, runtime=self._equipment.runtime)
-        self._calls = ToolCalls(self._equipment)
-        self._turns = Turns(self._equipment, Memories(self._aides), self._calls, pool=pool)
+        self._aides = Aides(
+            pool=pool, load=self._equipment.function, runtime=self._equipment.runtime, wrapping=wrapping
+        )
+        self._calls = ToolCalls(self._equipment, wrapping)
+        self._turns = Turns(
+            self._equipment, Memories(self._aides), self._calls, pool=pool, speech=speech, wrapping=wrapping
+        )
 
     async def perform(self, plan: Plan, leg: Leg, effect: Effect) -> Outcome:
         """Does it, and says what came of it."""
@@ -64,6 +81,7 @@ class Performer:
             idempotency_key=f"{leg.run_id}:{effect.key}:0",
             attempt=effect.attempt,
             fence=leg.fence,
+            trace=current_trace(),
         )
         try:
             function = await self._equipment.imported(plan.functions[name].implementation, timeout=limit)
@@ -92,9 +110,9 @@ class Performer:
     def _lost(self, key: StepKey, step: Step, attempt: int, error: Exception) -> Lost:
         failure = Failure(
             key,
-            type(error).__name__,
+            TOOL_POLICY_DENIED if isinstance(error, ToolPolicyViolation) else type(error).__name__,
             redact_error(str(error)) or type(error).__name__,
-            violation=isinstance(error, ToolPolicyViolation),
+            violation=isinstance(error, ToolPolicyViolation | GuardrailViolation),
             # A time-out of the function's own, of a request that it made, is a failure like any other.
             final=isinstance(error, StepTimeoutError) and not self._options.retry_on_timeout,
             uncertain=isinstance(error, StepTimeoutError),

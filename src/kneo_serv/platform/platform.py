@@ -3,11 +3,11 @@
 import asyncio
 import contextlib
 import logging
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import AsyncGenerator, Callable, Iterator, Sequence
 from dataclasses import replace
 from typing import Any
 
-from kneo_serv.dispatch import EmbeddedDispatcher
+from kneo_serv.dispatch import DispatcherFactory, EmbeddedDispatcher
 from kneo_serv.engine import posture
 from kneo_serv.errors import LockAcquisitionError, NotFoundError, QueueFullError, RunStateConflictError
 from kneo_serv.model import event as ev
@@ -37,10 +37,14 @@ from kneo_serv.platform.outside import Outside, OutsideRefused
 from kneo_serv.platform.performer import Performer
 from kneo_serv.platform.projection import TaskFiles, TaskFolder
 from kneo_serv.platform.rests import Rest, rest_of
+from kneo_serv.platform.speech import Speech, SpeechListener
+from kneo_serv.platform.streams import StreamItem, Streams, Until
 from kneo_serv.platform.submission import Submission, created_of, record_of
 from kneo_serv.platform.timekeeper import Timekeeper
+from kneo_serv.platform.tracing import Tracing
 from kneo_serv.platform.watch import Watch
 from kneo_serv.platform.workers import Workers
+from kneo_serv.platform.wrapping import Wrapping
 from kneo_serv.store.contract import Append, Claim, NewRun, Store, Timer, TimerKind
 from kneo_serv.tools import HandlerPool, ToolRegistry
 
@@ -65,6 +69,8 @@ class Platform:
         folder: TaskFolder | None = None,
         clock: Clock | None = None,
         ids: RandomIds | None = None,
+        wrapping: Wrapping | None = None,
+        dispatcher: DispatcherFactory[Claim] = EmbeddedDispatcher[Claim],
     ) -> None:
         self.store = store
         self.options = options or PlatformOptions()
@@ -72,8 +78,18 @@ class Platform:
         self._ids = ids or RandomIds()
         self._owner = store.new_owner()
         self._pool = HandlerPool(size=self.options.handler_threads, max_abandoned=self.options.max_abandoned)
-        self._performer = Performer(tools=tools, runtimes=runtimes, pool=self._pool, options=self.options)
+        self._tracing = Tracing.of(self.options, self._clock)
         self._journal = Journal(store, clock=self._clock, ids=self._ids)
+        self._journal.ended = self._tracing.ended
+        self._speech = Speech(self._journal, batch_seconds=self.options.text_batch_seconds)
+        self._performer = Performer(
+            tools=tools,
+            runtimes=runtimes,
+            pool=self._pool,
+            options=self.options,
+            speech=self._speech,
+            wrapping=wrapping,
+        )
         self._watch = Watch(store, interval=self.options.watch_seconds)
         self._workers = Workers(
             store=store,
@@ -84,7 +100,9 @@ class Platform:
             clock=self._clock,
             ids=self._ids,
             options=self.options,
+            tracing=self._tracing,
         )
+        self._streams = Streams(store, self._speech, self._watch, self._workers)
         self._outside = Outside(self._journal, clock=self._clock)
         self._humans = Humans(store, self._outside)
         self.forks = Forks(
@@ -97,7 +115,7 @@ class Platform:
             lease_seconds=self.options.lease_seconds,
         )
         self._files = TaskFiles(store, folder) if folder is not None else None
-        self._dispatcher = EmbeddedDispatcher[Claim](
+        self._dispatcher = dispatcher(
             claim=self._workers.claim,
             execute=self._workers.drive,
             concurrency=self.options.worker_concurrency,
@@ -139,6 +157,7 @@ class Platform:
         if self._files is not None:
             await self._files.settle()
         await self.store.close()
+        await self._tracing.close(timeout)
         return drained
 
     @contextlib.contextmanager
@@ -181,6 +200,12 @@ class Platform:
         await self._admit()
         now = await self.store.now()
         run_id = self._ids.run(now)
+        with self._tracing.dispatched(run_id, submission, now) as trace:
+            return await self._take_in(run_id, replace(submission, trace=trace), now, hold=hold, key=key)
+
+    async def _take_in(
+        self, run_id: RunId, submission: Submission, now: float, *, hold: bool, key: IdempotencyKey | None
+    ) -> RunRecord:
         created = created_of(submission, now, self.options.token_budget)
         opened = self._journal.begin(submission.plan, run_id, created, now)
         record = record_of(submission, created, run_id, now)
@@ -308,6 +333,41 @@ class Platform:
     def listen(self, run_id: RunId, listener: Listener) -> Callable[[], None]:
         """Calls `listener` with what this process appends to the run; returns what ends that."""
         return self._journal.listen(run_id, listener)
+
+    def hear(self, run_id: RunId, listener: SpeechListener) -> Callable[[], None]:
+        """Tells `listener` what models say in the run while they say it; returns what ends that.
+
+        Each piece comes before the event that supersedes it reaches who listened to events after this call.
+        """
+        return self._speech.listen(run_id, listener)
+
+    async def stream(
+        self, run_id: RunId, *, after: int = 0, deltas: bool = True, until: Until = "end"
+    ) -> AsyncGenerator[StreamItem]:
+        """What happens in the run: its events without secrets, those of the past first, and pieces of text between.
+
+        Every event comes exactly once and in order, also those that another process writes. It ends behind the last
+        event of a run that has ended; with `until="rest"` also where the run waits for people, or is parked. Following
+        a run does not execute it.
+
+        Args:
+            run_id: The run.
+            after: Number of the last event that the caller knows already.
+            deltas: Whether to tell what models are saying, as far as they are asked by this process.
+            until: How long the run is followed.
+
+        Raises:
+            NotFoundError: there is no such run.
+            InvalidRequestError: `after` is below 0, or `until` another word.
+            JournalUnreadableError: the history cannot be read.
+            PlatformClosedError: the platform was shut down before the run had ended.
+        """
+        with self.in_use():
+            async with contextlib.aclosing(
+                self._streams.follow(run_id, after=after, deltas=deltas, until=until)
+            ) as items:
+                async for item in items:
+                    yield item
 
     async def cancel(self, run_id: RunId, *, actor: str | None = None) -> RunRecord:
         """Ends the run early; one that has ended already stays as it is."""

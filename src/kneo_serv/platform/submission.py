@@ -1,5 +1,6 @@
 """What somebody wants to have run, and the run that it becomes."""
 
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -26,6 +27,8 @@ class Submission:
     actor: str | None = None
     tenant: str | None = None
     """To whom the run will belong, for all its life."""
+    trace: Mapping[str, str] = field(default_factory=dict)
+    """W3C trace context that it is asked for under (`traceparent`, `tracestate`); a malformed one is passed over."""
 
 
 def created_of(submission: Submission, now: float, token_budget: int | None) -> ev.RunCreated:
@@ -47,6 +50,7 @@ def created_of(submission: Submission, now: float, token_budget: int | None) -> 
         metadata=submission.metadata,
         # A plan that names its own budget means that one.
         token_budget=None if submission.plan.limits.token_budget is not None else token_budget,
+        trace=submission.trace,
     )
 
 

@@ -3,22 +3,31 @@
 import json
 import logging
 from collections.abc import Mapping
+from dataclasses import replace
 from typing import Any
 
 from kneo_serv.engine import CallTool, RunAgentTurn, approval_digest
 from kneo_serv.engine.expressions import ExpressionError, is_true
-from kneo_serv.errors import KneoError, StepTimeoutError, ToolError, ToolPolicyViolation
+from kneo_serv.errors import (
+    KneoError,
+    MissingExtraError,
+    StepTimeoutError,
+    ToolError,
+    ToolPolicyViolation,
+    ToolUnavailableError,
+)
 from kneo_serv.model import event as ev
 from kneo_serv.model.ids import StepKey
 from kneo_serv.model.message import ToolCall, ToolCaller
 from kneo_serv.model.plan import AgentPlan, Plan, Step
 from kneo_serv.model.run import CallPhase, CallState
 from kneo_serv.model.tool import ALWAYS, NEVER, OnDeny
-from kneo_serv.observe import redact_error
+from kneo_serv.observe import current_trace, redact_error
 from kneo_serv.platform.equipment import Equipment
 from kneo_serv.platform.leg import LeaseLostError, Leg
 from kneo_serv.platform.outcome import InnerCall, ToolAnswered
 from kneo_serv.platform.output_size import check_size
+from kneo_serv.platform.wrapping import Wrapping
 from kneo_serv.tools import CallContext
 
 log = logging.getLogger("kneo_serv.platform")
@@ -29,8 +38,9 @@ type Ended = ev.ToolCallCompleted | ev.ToolCallFailed | ev.ToolPolicyDenied
 class ToolCalls:
     """Calls the tools that models ask for."""
 
-    def __init__(self, equipment: Equipment) -> None:
+    def __init__(self, equipment: Equipment, wrapping: Wrapping) -> None:
         self._equipment = equipment
+        self._wrapping = wrapping
 
     async def perform(self, plan: Plan, leg: Leg, effect: CallTool) -> ToolAnswered:
         """One call that the engine decided on. Whatever the handler raises is told to the model."""
@@ -80,8 +90,9 @@ class ToolCalls:
             started = ev.ToolCallStarted(effect.key, effect.step.id, call.id, call.name, number, inner=call)
             if not await leg.note(InnerCall(*at, started)):
                 raise LeaseLostError
-            context = _context(leg, effect.key, effect.attempt, call, number)
-            event = await self._call(plan, agent, effect.step, call, context, leg, agreed=False)
+            with leg.active(CallTool(effect.key, effect.step, effect.attempt, effect.agent, call, number)):
+                context = _context(leg, effect.key, effect.attempt, call, number)
+                event = await self._call(plan, agent, effect.step, call, context, leg, agreed=False)
             await leg.note(InnerCall(*at, event))
             match event:
                 case ev.ToolCallCompleted(output=output):
@@ -101,34 +112,51 @@ class ToolCalls:
         self, plan: Plan, agent: AgentPlan, step: Step, call: ToolCall, context: CallContext, leg: Leg, *, agreed: bool
     ) -> Ended:
         key, step_id = context.step_key, step.id
-        try:
-            if call.invalid_arguments is not None:
-                raise ToolError("the arguments are no JSON object")
-            if not agreed and needs_approval(plan, agent, call):
-                await self._equipment.toolbox(plan).admit(
-                    call.name, call.arguments, policy=agent.tool_policy, visible=agent.tools
-                )
+        toolbox = self._equipment.toolbox(plan)
+
+        async def reach(arguments: Mapping[str, Any]) -> str:
+            asked = replace(call, arguments=arguments)
+            if arguments != call.arguments and (agreed or needs_approval(plan, agent, asked)):
                 raise ToolPolicyViolation(
-                    f"Tool {call.name!r} was not called: a person has to agree to it, and nobody was asked.",
+                    f"Tool {call.name!r} was not called: a middleware changed arguments that a person has to agree to.",
                     tool_name=call.name,
                 )
-            output = await self._equipment.toolbox(plan).call(
+            return await toolbox.call(
                 call.name,
-                call.arguments,
+                arguments,
                 policy=agent.tool_policy,
                 visible=agent.tools,
                 context=context,
                 timeout=step.timeout_seconds,
                 entry=leg.check,
             )
+
+        try:
+            if call.invalid_arguments is not None:
+                raise ToolError("the arguments are no JSON object")
+            if not agreed and needs_approval(plan, agent, call):
+                await toolbox.admit(call.name, call.arguments, policy=agent.tool_policy, visible=agent.tools)
+                raise ToolPolicyViolation(
+                    f"Tool {call.name!r} was not called: a person has to agree to it, and nobody was asked.",
+                    tool_name=call.name,
+                )
+            output = await self._wrapping.tool_call(agent, call, toolbox, reach, context=context)
             check_size(plan, output)
             return ev.ToolCallCompleted(key, step_id, call.id, call.name, output)
         except ToolPolicyViolation as refusal:
             return ev.ToolPolicyDenied(key, step_id, call.id, call.name, str(refusal))
         except Exception as error:  # noqa: BLE001 - whatever a handler raises is told to the model
             message = redact_error(str(error)) or type(error).__name__
-            uncertain = isinstance(error, StepTimeoutError)
-            return ev.ToolCallFailed(key, step_id, call.id, call.name, type(error).__name__, message, uncertain)
+            return ev.ToolCallFailed(
+                key,
+                step_id,
+                call.id,
+                call.name,
+                type(error).__name__,
+                message,
+                uncertain=isinstance(error, StepTimeoutError),
+                unavailable=isinstance(error, ToolUnavailableError | MissingExtraError),
+            )
 
     async def _is_admitted(self, plan: Plan, agent: AgentPlan, call: ToolCall) -> bool:
         if call.invalid_arguments is not None:
@@ -167,6 +195,7 @@ def _context(leg: Leg, key: StepKey, attempt: int, call: ToolCall, number: int) 
         idempotency_key=f"{leg.run_id}:{key}:{number}",
         attempt=attempt,
         fence=leg.fence,
+        trace=current_trace(),
     )
 
 

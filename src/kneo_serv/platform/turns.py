@@ -11,13 +11,16 @@ from kneo_serv.engine import RunAgentTurn
 from kneo_serv.errors import StepTimeoutError
 from kneo_serv.model.message import Turn, TurnRequest
 from kneo_serv.model.plan import AgentPlan, Plan, Step, StrategyType
+from kneo_serv.observe import current_trace
 from kneo_serv.platform.aides import instructions
 from kneo_serv.platform.equipment import Equipment
 from kneo_serv.platform.leg import Leg
 from kneo_serv.platform.memory import Asking, Conversation, Memories
 from kneo_serv.platform.outcome import Spoken
 from kneo_serv.platform.output_size import check_size
+from kneo_serv.platform.speech import Speech
 from kneo_serv.platform.toolcalls import ToolCalls
+from kneo_serv.platform.wrapping import Wrapping
 from kneo_serv.tools import HandlerPool, OutputSchema
 
 _FENCED = re.compile(r"\s*```(?:json)?\s*\n(.*?)\n?\s*```\s*", re.DOTALL | re.IGNORECASE)
@@ -28,11 +31,22 @@ _SCHEMAS = 256
 class Turns:
     """Asks the models of agents."""
 
-    def __init__(self, equipment: Equipment, memories: Memories, calls: ToolCalls, *, pool: HandlerPool) -> None:
+    def __init__(
+        self,
+        equipment: Equipment,
+        memories: Memories,
+        calls: ToolCalls,
+        *,
+        pool: HandlerPool,
+        speech: Speech,
+        wrapping: Wrapping,
+    ) -> None:
         self._equipment = equipment
         self._memories = memories
         self._calls = calls
         self._pool = pool
+        self._speech = speech
+        self._wrapping = wrapping
         self._schemas: OrderedDict[tuple[str, str], OutputSchema] = OrderedDict()
 
     async def perform(self, plan: Plan, leg: Leg, effect: RunAgentTurn) -> Spoken:
@@ -51,9 +65,19 @@ class Turns:
             f"{leg.run_id}:{effect.key}:{effect.attempt}:{effect.turn}",
             output_schema=None if effect.planning else agent.output_schema,
             parallel_tool_calls=agent.strategy.parallel_tool_calls,
+            on_text=self._speech.voice(plan, leg.run_id, effect),
+            max_requests=agent.strategy.max_iterations,
+            headers=current_trace(),
             call_tool=self._calls.inner_caller(plan, leg, effect),
         )
-        turn = await _in_time(runtime.turn(request), effect.step)
+        about = {
+            "run_id": leg.run_id,
+            "step_id": effect.step.id,
+            "step_key": effect.key,
+            "attempt": effect.attempt,
+            "turn": effect.turn,
+        }
+        turn = await _in_time(self._wrapping.turn(agent, request, runtime.turn, about), effect.step)
         check_size(plan, turn.text)
         turn = replace(turn, usage=turn.usage + told.usage)
         spoken = Spoken(effect.key, effect.step.id, effect.attempt, effect.turn, turn, told.metadata or {})

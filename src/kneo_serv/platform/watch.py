@@ -26,6 +26,7 @@ class Watch:
         self._seen: dict[RunId, int] = {}
         self._waiters: dict[RunId, list[asyncio.Event]] = {}
         self._hooks: dict[RunId, Callable[[], None]] = {}
+        self._listeners: dict[RunId, list[Callable[[], None]]] = {}
         self._task: asyncio.Task[None] | None = None
 
     def appended(self, run_id: RunId, seq: int, *, at_work: bool) -> None:
@@ -34,11 +35,14 @@ class Watch:
             self._seen[run_id] = max(seq, self._seen[run_id])
         if not at_work:
             self.look(run_id)
+        else:
+            self._tell(run_id)
 
     def look(self, run_id: RunId) -> None:
         """Whoever waits for the run should look at it."""
         for event in self._waiters.get(run_id, ()):
             event.set()
+        self._tell(run_id)
 
     def follow(self, run_id: RunId, seq: int, hook: Callable[[], None]) -> None:
         """Calls `hook` when another process appends to this run beyond `seq`."""
@@ -49,12 +53,30 @@ class Watch:
     def unfollow(self, run_id: RunId) -> None:
         """Ends what `follow` began."""
         self._hooks.pop(run_id, None)
-        if run_id not in self._waiters:
-            self._seen.pop(run_id, None)
+        self._forget(run_id)
+
+    def listen(self, run_id: RunId, hook: Callable[[], None]) -> Callable[[], None]:
+        """Calls `hook` whenever the run's journal has grown, whoever wrote it, or the run is to be looked at.
+
+        Returns what ends that.
+        """
+        hooks = self._listeners.setdefault(run_id, [])
+        hooks.append(hook)
+        self._seen.setdefault(run_id, -1)
+        self._ensure()
+
+        def stop() -> None:
+            if hook in hooks:
+                hooks.remove(hook)
+            if not hooks and self._listeners.get(run_id) is hooks:
+                del self._listeners[run_id]
+                self._forget(run_id)
+
+        return stop
 
     def look_all(self) -> None:
-        """Whoever waits for any run should look at it."""
-        for run_id in self._waiters:
+        """Whoever waits for any run, or listens to it, should look at it."""
+        for run_id in list({**self._waiters, **self._listeners}):
             self.look(run_id)
 
     @contextmanager
@@ -71,8 +93,7 @@ class Watch:
             waiters.remove(event)
             if not waiters:
                 del self._waiters[run_id]
-                if run_id not in self._hooks:
-                    self._seen.pop(run_id, None)
+                self._forget(run_id)
 
     async def close(self) -> None:
         """Stops asking the store."""
@@ -80,6 +101,15 @@ class Watch:
             self._task.cancel()
             await asyncio.gather(self._task, return_exceptions=True)
             self._task = None
+
+    def _tell(self, run_id: RunId) -> None:
+        for hook in list(self._listeners.get(run_id, ())):
+            hook()
+
+    def _forget(self, run_id: RunId) -> None:
+        """Looks no more after a run in which nobody is interested."""
+        if run_id not in self._waiters and run_id not in self._hooks and run_id not in self._listeners:
+            self._seen.pop(run_id, None)
 
     def _ensure(self) -> None:
         if self._task is None or self._task.done():
@@ -107,3 +137,5 @@ class Watch:
                 hook()
             if head.phase is not Phase.LEASED:
                 self.look(head.run_id)
+            else:
+                self._tell(head.run_id)

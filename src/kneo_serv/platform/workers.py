@@ -16,6 +16,7 @@ from kneo_serv.platform.leases import LeaseKeeper
 from kneo_serv.platform.options import PlatformOptions
 from kneo_serv.platform.performer import Performer
 from kneo_serv.platform.sessions import Sessions
+from kneo_serv.platform.tracing import Tracing
 from kneo_serv.platform.watch import Watch
 from kneo_serv.store.contract import Appended, Claim, Store
 
@@ -39,6 +40,7 @@ class Workers:
         clock: Clock,
         ids: RandomIds,
         options: PlatformOptions,
+        tracing: Tracing,
     ) -> None:
         self._store = store
         self._journal = journal
@@ -48,6 +50,7 @@ class Workers:
         self._clock = clock
         self._ids = ids
         self._options = options
+        self._tracing = tracing
         self._sessions = Sessions(store, journal)
         self._keeper = LeaseKeeper(store, owner=owner, seconds=options.lease_seconds, clock=clock)
         self._drivers: dict[RunId, Driver] = {}
@@ -153,6 +156,7 @@ class Workers:
         limit = self._options.max_takeovers
         if limit and claim.takeovers > limit:
             return await self._bury(opened, claim, limit)
+        onlooker = self._tracing.leg(opened, worker=self._owner, fence=claim.fence)
         driver = Driver(
             opened,
             lease,
@@ -162,6 +166,7 @@ class Workers:
             ids=self._ids,
             options=self._options,
             history=await self._sessions.history(opened),
+            onlooker=onlooker,
         )
         if self._stopping:
             return DriveEnd.STOPPED
@@ -169,7 +174,10 @@ class Workers:
         self._keeper.keep(lease, driver)
         self._watch.follow(claim.run_id, opened.run.seq, driver.nudge)
         try:
-            return await driver.drive()
+            with onlooker:
+                end = await driver.drive()
+                onlooker.ends(end.value)
+                return end
         finally:
             self._keeper.drop(lease)
             if self._drivers.get(claim.run_id) is driver:

@@ -2,16 +2,18 @@
 
 import os
 from collections.abc import Mapping
+from dataclasses import replace
 
 from kneo_serv.errors import ProviderError
 from kneo_serv.model.plan import ModelPlan, RuntimePreferences
-from kneo_serv.runtime import openai
+from kneo_serv.model.secret import Secrets
 from kneo_serv.runtime.dummy import DummyRuntime
+from kneo_serv.runtime.endpoint import Endpoint
+from kneo_serv.runtime.model_runtime import ModelRuntime
 from kneo_serv.runtime.protocol import Runtime
+from kneo_serv.runtime.providers import DUMMY, provider_named, unknown_provider
 from kneo_serv.runtime.retry import RetryPolicy
 
-DUMMY = "dummy"
-AVAILABLE = (DUMMY, openai.PROVIDER)
 DEFAULT_POLICY = RetryPolicy(max_retries=2, backoff_seconds=0.5, timeout_seconds=120.0)
 
 
@@ -21,58 +23,62 @@ def create_bridge_runtime(
     preferences: RuntimePreferences = RuntimePreferences(),
     environ: Mapping[str, str] | None = None,
     policy: RetryPolicy = DEFAULT_POLICY,
+    secrets: Secrets | None = None,
 ) -> Runtime:
     """The runtime for the model's provider; the dummy for an agent without a model.
+
+    A key or a library that is missing is told at the first turn, so that a runtime can be made before they are there.
 
     Args:
         model: Which model to ask.
         preferences: `bridge_provider` wins over the provider of the model.
-        environ: Where API keys and OPENAI_BASE_URL are looked up; by default the process's own environment.
+        environ: Where API keys and addresses are looked up; by default the process's own environment.
         policy: How often and how long a provider is asked.
+        secrets: What the project config says about variables; its environment takes the place of `environ`.
 
     Raises:
-        ProviderError: The provider is not available here; the text says which ones are.
+        ProviderError: There is no such provider, or it cannot be asked as the spec says.
     """
-    variables = os.environ if environ is None else environ
+    known = secrets or Secrets(os.environ if environ is None else environ)
     provider = _provider(model, preferences)
-    if (reason := bridge_problem(model=model, preferences=preferences, environ=variables)) is not None:
+    if (reason := refusal(provider, model, known)) is not None:
         raise ProviderError(reason, provider=provider)
     if provider == DUMMY or model is None:
         return DummyRuntime(model_name=model.name if model else None)
-    return openai.OpenAIRuntime(model=model, environ=variables, policy=policy)
+    asked = replace(model, provider=provider)
+    return ModelRuntime(model=asked, environ=known.environ, policy=policy, secrets=known)
 
 
 def bridge_problem(
-    *, model: ModelPlan | None, preferences: RuntimePreferences, environ: Mapping[str, str]
+    *,
+    model: ModelPlan | None,
+    preferences: RuntimePreferences,
+    environ: Mapping[str, str],
+    secrets: Secrets | None = None,
 ) -> str | None:
-    """Why the platform cannot ask this model; None when it can."""
-    provider = _provider(model, preferences)
+    """Why the platform cannot ask this model, a missing key or library included; None when it can."""
+    return _problem(_provider(model, preferences), model, secrets or Secrets(environ))
+
+
+def refusal(provider: str, model: ModelPlan | None, secrets: Secrets) -> str | None:
+    """Why this model can never be asked like this, whatever is set or installed."""
     if provider == DUMMY:
         return None
-    if provider != openai.PROVIDER:
-        return f"model provider {provider!r} is not available here (available: {', '.join(AVAILABLE)})."
+    entry = provider_named(provider)
+    if entry is None:
+        return unknown_provider(provider)
     if model is None:
         return f"provider {provider!r} needs a model: set agent.model.name."
-    return openai.openai_problem(model, environ)
+    return Endpoint(replace(model, provider=provider), entry, secrets).problem()
 
 
-def native_problem(
-    *, model: ModelPlan | None, preferences: RuntimePreferences, environ: Mapping[str, str]
-) -> str | None:
-    """Why native mode cannot serve this model; None when it can.
-
-    A chat completions API has no loop of its own, so native mode asks it exactly like bridge mode does. Providers with
-    a loop of their own are not available.
-    """
-    provider = preferences.native_provider or _provider(model, RuntimePreferences())
-    if provider != openai.PROVIDER:
-        return (
-            f"runtime mode 'native' has no provider {provider!r} (available: {openai.PROVIDER}). "
-            "Set runtime_preferences.preferred_mode: bridge."
-        )
-    if model is None:
-        return f"provider {provider!r} needs a model: set agent.model.name."
-    return openai.openai_problem(model, environ)
+def _problem(provider: str, model: ModelPlan | None, secrets: Secrets) -> str | None:
+    if (reason := refusal(provider, model, secrets)) is not None:
+        return reason
+    entry = provider_named(provider)
+    if entry is None or model is None:
+        return None
+    return Endpoint(replace(model, provider=provider), entry, secrets).shortage()
 
 
 def _provider(model: ModelPlan | None, preferences: RuntimePreferences) -> str:

@@ -59,7 +59,12 @@ def as_turn(response: ModelResponse) -> Turn:
     return Turn(
         text=_text(response) or (refusal if isinstance(refusal, str) else ""),
         tool_calls=tuple(_tool_call(part) for part in response.parts if isinstance(part, ToolCallPart)),
-        usage=Usage(response.usage.input_tokens, response.usage.output_tokens, requests=1),
+        usage=Usage(
+            response.usage.input_tokens,
+            response.usage.output_tokens,
+            requests=1,
+            cached_tokens=response.usage.cache_read_tokens,
+        ),
         model_name=response.model_name,
         raw=ModelMessagesTypeAdapter.dump_json([response]).decode(),
     )

@@ -1,5 +1,6 @@
 """What answers for an agent, and what makes such a thing."""
 
+from collections.abc import Mapping
 from typing import Protocol
 
 from kneo_serv.model.message import Turn, TurnRequest
@@ -35,5 +36,28 @@ class ProblemProbe(Protocol):
     """Says beforehand, without importing anything heavy, why a mode cannot serve a model."""
 
     def __call__(self, *, model: ModelPlan | None, preferences: RuntimePreferences) -> str | None:
+        """The reason, with the mend; None when there is none."""
+        ...
+
+
+class ProviderFactory(Protocol):
+    """Makes the runtime of one agent whose model a provider serves. It opens nothing: that is left to the first turn.
+
+    An attribute `problem`, a `ProviderProbe`, is asked beforehand where there is one.
+    """
+
+    def __call__(
+        self, *, model: ModelPlan | None, preferences: RuntimePreferences, environ: Mapping[str, str]
+    ) -> Runtime:
+        """The runtime for this model, with keys from `environ`. Raises ProviderError when it cannot be served."""
+        ...
+
+
+class ProviderProbe(Protocol):
+    """Says beforehand, without importing anything heavy, why a provider cannot serve a model."""
+
+    def __call__(
+        self, *, model: ModelPlan | None, preferences: RuntimePreferences, environ: Mapping[str, str]
+    ) -> str | None:
         """The reason, with the mend; None when there is none."""
         ...

@@ -9,55 +9,167 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
+    from kneo_serv.dispatch import DispatcherFactory
+    from kneo_serv.model.secret import Secrets
     from kneo_serv.platform import PlatformManager
     from kneo_serv.runtime import RuntimeRegistry
+    from kneo_serv.service.custom_code import CustomCode
+    from kneo_serv.spec import SpecCompiler
     from kneo_serv.store.continuations import ContinuationFolder
-    from kneo_serv.store.sqlite import SQLiteStore
+    from kneo_serv.store.contract import Claim, Store
     from kneo_serv.tools import ToolRegistry
 
 DEFAULT_STATE_PATH = ".kneo/kneo_runs.sqlite"
 
 
-def create_runtime_registry() -> "RuntimeRegistry":
-    """The runtime modes adapter, bridge and native, with the providers that are installed. Raises SettingsError."""
+def create_runtime_registry(*, secrets: "Secrets | None" = None) -> "RuntimeRegistry":
+    """The runtime modes adapter, bridge and native, with the providers that are installed, and those of plugins.
+
+    `secrets` knows which variables hold which keys; without it, the variables have their usual names.
+
+    Raises:
+        SettingsError: a setting has a value that is not allowed.
+        PluginError: two plugins have one name, or one has a name that comes with the platform.
+    """
     from kneo_serv.runtime.defaults import default_registry
+    from kneo_serv.runtime.providers import AVAILABLE
+    from kneo_serv.runtime.retry import RetryPolicy
+    from kneo_serv.service.plugins import register_runtimes
     from kneo_serv.settings import Settings
-    from kneo_serv.tools import load_callable
+    from kneo_serv.tools import load_object
 
     settings = Settings.from_env(os.environ)
-    return default_registry(
+    registry = default_registry(
         environ=os.environ,
-        provider_timeout=settings.provider_timeout_seconds,
-        provider_retries=settings.provider_retries,
-        load_callable=load_callable,
+        provider_policy=RetryPolicy(
+            max_retries=settings.provider_retries,
+            backoff_seconds=settings.provider_retry_backoff_seconds,
+            timeout_seconds=settings.provider_timeout_seconds,
+            retry_on_timeout=settings.provider_retry_on_timeout,
+        ),
+        load_object=load_object,
+        secrets=secrets,
     )
+    register_runtimes(registry, taken=AVAILABLE, enabled=settings.plugins)
+    return registry
 
 
 def create_tool_registry(*, include_examples: bool = True) -> "ToolRegistry":
-    """A fresh tool registry; with the example tools compress_history, publish_report, summarize and web_search."""
+    """A fresh tool registry; with the example tools compress_history, publish_report, summarize and web_search.
+
+    The tools of plugins are in it either way. Raises PluginError, SettingsError.
+    """
+    from kneo_serv.service.plugins import register_tools
+    from kneo_serv.settings import Settings
     from kneo_serv.tools import ToolRegistry, register_example_tools
 
     registry = ToolRegistry()
     if include_examples:
         register_example_tools(registry)
+    register_tools(registry, enabled=Settings.from_env(os.environ).plugins)
     return registry
+
+
+def middleware_names() -> frozenset[str]:
+    """What agents may list under `middleware`: the middlewares of plugins, none of which is imported for it.
+
+    Raises PluginError, SettingsError.
+    """
+    from kneo_serv.service.plugins import MIDDLEWARES, installed
+    from kneo_serv.settings import Settings
+
+    return frozenset(installed(MIDDLEWARES, enabled=Settings.from_env(os.environ).plugins))
 
 
 def create_persistence_stores(
     *, state_path: str | Path = DEFAULT_STATE_PATH
-) -> "tuple[SQLiteStore, ContinuationFolder]":
+) -> "tuple[Store, ContinuationFolder | None]":
     """The store of runs in a SQLite file, and the folder beside it that shows open human tasks as readable files.
 
+    With KNEO_SERV_DATABASE_URL it is the store of the plugin that serves this address, and no folder.
+
     Raises:
-        SettingsError: KNEO_SERV_DATABASE_URL asks for a database that this version cannot use.
+        SettingsError: KNEO_SERV_DATABASE_URL asks for a database that nothing here can use.
+        PluginError: the plugin cannot be used.
     """
     from kneo_serv.settings import Settings
     from kneo_serv.store.continuations import ContinuationFolder
     from kneo_serv.store.sqlite import SQLiteStore
 
     settings = Settings.from_env(os.environ)
+    if settings.database_url is not None:
+        return _store(settings.database_url, enabled=settings.plugins), None
     path = Path(state_path)
     return SQLiteStore(path, synchronous=settings.sqlite_synchronous), ContinuationFolder(path.parent / "continuations")
+
+
+def create_platform_manager(
+    code: "CustomCode",
+    *,
+    state_path: str | Path = DEFAULT_STATE_PATH,
+    patient: bool = False,
+    secrets: "Secrets | None" = None,
+) -> "PlatformManager":
+    """A manager with the user's own code in it: the one that their factory builds, or else ours, with their tools.
+
+    Its worker is not started here; a factory may have done so.
+
+    Args:
+        code: What the command line, the environment and the project name (`custom_code`).
+        state_path: Where runs are kept; a factory decides that itself.
+        patient: Whether calls wait until a run rests, as long as it takes.
+        secrets: Which variables hold which keys; a factory decides that itself.
+
+    Raises:
+        CustomCodeError: the code is not there, or it failed.
+        SettingsError: a variable has a value that cannot be used.
+    """
+    manager = code.build_manager()
+    if manager is None:
+        manager = _manager(state_path, include_example_tools=True, patient=patient, secrets=secrets)
+    elif patient:
+        manager.options = replace(manager.options, patience_seconds=None)
+    try:
+        _register(code, manager.compiler)
+    except BaseException:
+        manager.shutdown(timeout=0)
+        raise
+    return manager
+
+
+def create_compiler(code: "CustomCode", *, secrets: "Secrets | None" = None) -> "SpecCompiler":
+    """The compiler of such a manager, for those who only look at specs. Raises as `create_platform_manager`."""
+    from kneo_serv.spec import SpecCompiler
+
+    manager = code.build_manager()
+    if manager is None:
+        compiler = SpecCompiler(
+            runtime_registry=create_runtime_registry(secrets=secrets),
+            tool_registry=create_tool_registry(),
+            middleware_names=middleware_names(),
+        )
+    else:
+        compiler = manager.compiler
+        # Nothing is to be executed; a factory may have started its worker all the same.
+        manager.shutdown(timeout=0)
+    _register(code, compiler)
+    return compiler
+
+
+def _register(code: "CustomCode", compiler: "SpecCompiler") -> None:
+    from kneo_serv.service.custom_code import CustomCodeError
+    from kneo_serv.tools import ToolRegistry
+
+    if not code.tools:
+        return
+    registry = compiler.tool_registry
+    if not isinstance(registry, ToolRegistry):
+        raise CustomCodeError(
+            code.tools[0],
+            "the compiler of the factory's platform has no ToolRegistry that tools could be registered in. Make it "
+            "with SpecCompiler(tool_registry=create_tool_registry(), ...).",
+        )
+    code.register_tools(registry)
 
 
 def create_local_platform_manager(
@@ -82,22 +194,55 @@ def create_default_platform_manager(
     return manager
 
 
-def _manager(state_path: str | Path, include_example_tools: bool, *, patient: bool) -> "PlatformManager":
+def _manager(
+    state_path: str | Path, include_example_tools: bool, *, patient: bool, secrets: "Secrets | None" = None
+) -> "PlatformManager":
     from kneo_serv.platform import PlatformManager
+    from kneo_serv.service.plugins import middlewares
     from kneo_serv.settings import Settings
     from kneo_serv.spec import SpecCompiler
     from kneo_serv.spec.bundles import KEY_VARIABLE
 
-    options = replace(
-        Settings.from_env(os.environ).platform_options(), spec_signing_key=os.environ.get(KEY_VARIABLE) or None
-    )
+    settings = Settings.from_env(os.environ)
+    options = replace(settings.platform_options(), spec_signing_key=os.environ.get(KEY_VARIABLE) or None)
     runs, continuations = create_persistence_stores(state_path=state_path)
     return PlatformManager(
         compiler=SpecCompiler(
-            runtime_registry=create_runtime_registry(),
+            runtime_registry=create_runtime_registry(secrets=secrets),
             tool_registry=create_tool_registry(include_examples=include_example_tools),
         ),
         run_state_store=runs,
         continuation_store=continuations,
+        middlewares=middlewares(enabled=settings.plugins),
+        dispatcher=_dispatcher(settings.dispatcher, enabled=settings.plugins),
         options=replace(options, patience_seconds=None) if patient else options,
     )
+
+
+def _store(address: str, *, enabled: bool) -> "Store":
+    from kneo_serv.errors import SettingsError
+    from kneo_serv.service.plugins import STORES, installed
+
+    found = installed(STORES, enabled=enabled)
+    scheme = address.split(":", 1)[0].lower()
+    if scheme not in found:
+        known = ", ".join(found) or "none"
+        raise SettingsError(
+            "KNEO_SERV_DATABASE_URL", f"no installed plugin serves addresses of the scheme {scheme!r} (there: {known})."
+        )
+    store: Store = found[scheme].call(address)
+    return store
+
+
+def _dispatcher(name: str, *, enabled: bool) -> "DispatcherFactory[Claim]":
+    from kneo_serv.dispatch import EmbeddedDispatcher
+    from kneo_serv.errors import SettingsError
+    from kneo_serv.service.plugins import DISPATCHERS, installed
+
+    if name == "embedded":
+        return EmbeddedDispatcher
+    found = installed(DISPATCHERS, enabled=enabled)
+    if name not in found:
+        known = ", ".join(("embedded", *found))
+        raise SettingsError("KNEO_SERV_DISPATCHER", f"there is no dispatcher {name!r} here (there: {known}).")
+    return found[name].call

@@ -1,13 +1,13 @@
 """The compiler: documents in, findings or a plan out."""
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any, Protocol
 
 from pydantic import ValidationError
 
 from kneo_serv.errors import InvalidRequestError
-from kneo_serv.model.plan import AgentPlan, Flow, Plan
+from kneo_serv.model.plan import AgentPlan, Flow, Plan, RuntimeMode
 from kneo_serv.model.tool import ToolDefinition
 from kneo_serv.spec.build.agents import build_agent
 from kneo_serv.spec.build.imports import check_code
@@ -16,9 +16,10 @@ from kneo_serv.spec.checks.rules import check
 from kneo_serv.spec.diagnostic import Diagnostic, Severity, SpecCompilationError, ValidationReport
 from kneo_serv.spec.explain import explain
 from kneo_serv.spec.faults import faults
-from kneo_serv.spec.finding import Finding, diagnose, error, warning
+from kneo_serv.spec.finding import Finding, diagnose, error, near, warning
 from kneo_serv.spec.graph_view import graph_view
 from kneo_serv.spec.models.spec import KneoSpec
+from kneo_serv.spec.path import Path
 from kneo_serv.spec.policy_report import policy_report
 from kneo_serv.spec.resolve import Resolved, Source, read_layer, resolve
 from kneo_serv.spec.salvage import salvage
@@ -27,7 +28,7 @@ from kneo_serv.spec.walk import agents
 
 
 class RuntimeAdvice(Protocol):
-    """What the compiler asks a runtime registry."""
+    """What the compiler asks a runtime registry. One with `modes` also tells which words are modes."""
 
     def problem(self, agent: AgentPlan) -> str | None:
         """Why the agent cannot run here, or None. Cheap."""
@@ -65,7 +66,10 @@ class _Examined:
 
 
 class SpecCompiler:
-    """Checks and compiles specs. Without a registry, what only it could tell is not checked."""
+    """Checks and compiles specs. Without a registry, what only it could tell is not checked.
+
+    `middleware_names` are those that agents may list; a `PlatformManager` sets them where they are None.
+    """
 
     def __init__(
         self,
@@ -73,9 +77,11 @@ class SpecCompiler:
         runtime_registry: RuntimeAdvice | None,
         tool_registry: KnownTools | None,
         skill_loader: SkillSource | None = None,
+        middleware_names: Collection[str] | None = None,
     ) -> None:
         self.runtime_registry = runtime_registry
         self.tool_registry = tool_registry
+        self.middleware_names = middleware_names
         self.skill_loader: SkillSource = skill_loader if skill_loader is not None else SkillLoader()
 
     def compile(
@@ -194,7 +200,7 @@ class SpecCompiler:
         examined = self._examine_sources(path_or_spec, environment, overlays, overrides, defaults)
         if examined.spec is None:
             return {"valid": False, "diagnostics": [item.to_dict() for item in examined.diagnostics]}
-        return policy_report(examined.spec, examined.diagnostics)
+        return policy_report(examined.spec, examined.diagnostics, self._registered)
 
     def freeze_inputs(
         self,
@@ -281,10 +287,29 @@ class SpecCompiler:
             if rest is not None:
                 found += [item for item in check(rest.spec, self._registered) if rest.says(item)]
             return _Examined(resolved, diagnose(found, resolved.source), None)
-        found = list(check(spec, self._registered))
+        found = [*check(spec, self._registered), *self._modes(spec)]
         if not any(item.severity is Severity.ERROR for item in found):
             found += self._runtimes(spec)
+            found += self._middlewares(spec)
         return _Examined(resolved, diagnose(found, resolved.source), spec)
+
+    def _modes(self, spec: KneoSpec) -> Iterator[Finding]:
+        known = {mode.value for mode in RuntimeMode} | set(getattr(self.runtime_registry, "modes", ()))
+        for agent in agents(spec):
+            wanted = agent.spec.runtime_preferences
+            if wanted is None:
+                continue
+            places: list[tuple[Path, str | None]] = [
+                (("preferred_mode",), wanted.preferred_mode),
+                (("fallback_mode",), wanted.fallback_mode),
+                *((("allowed_modes", index), mode) for index, mode in enumerate(wanted.allowed_modes)),
+            ]
+            for place, mode in places:
+                if mode is not None and mode not in known:
+                    words = ", ".join(f"`{word}`" for word in sorted(known))
+                    message = f"There is no runtime mode `{mode}` here."
+                    hint = near(mode, known, otherwise=f"Use one of {words}.")
+                    yield error("E_RUNTIME_MODE_UNKNOWN", (*agent.path, "runtime_preferences", *place), message, hint)
 
     def _runtimes(self, spec: KneoSpec) -> Iterator[Finding]:
         if self.runtime_registry is None:
@@ -296,6 +321,16 @@ class SpecCompiler:
             if problem is not None:
                 key = "model" if agent.spec.model is not None else "runtime_preferences"
                 yield warning("W_RUNTIME_UNAVAILABLE", (*agent.path, key), problem)
+
+    def _middlewares(self, spec: KneoSpec) -> Iterator[Finding]:
+        if self.middleware_names is None:
+            return
+        for agent in agents(spec):
+            for index, name in enumerate(agent.spec.middleware):
+                if name not in self.middleware_names:
+                    message = f"There is no middleware `{name}` here, and without it the agent cannot run."
+                    hint = near(name, self.middleware_names, otherwise="Give it to the platform: `middlewares=`.")
+                    yield warning("W_MIDDLEWARE_UNAVAILABLE", (*agent.path, "middleware", index), message, hint)
 
     def _compile(self, resolved: Resolved, skill_loader: SkillSource, *, strict: bool) -> CompiledAgentPackage:
         examined = self._examine(resolved)

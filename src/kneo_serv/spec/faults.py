@@ -97,6 +97,8 @@ def _fault(item: ErrorDetails, data: Mapping[str, Any]) -> Finding:
             return error("E_SCHEMA", (*path, "type"), "`type` is required and missing.", hint)
         case "greater_than":
             return error("E_SCHEMA", path, f"`{last}` must be more than 0.")
+        case "greater_than_equal":
+            return error("E_SCHEMA", path, f"`{last}` must be at least {item.get('ctx', {}).get('ge', 0)}.")
         case "int_from_float":
             return error("E_SCHEMA", path, f"`{last}` must be a whole number, found a number with a fraction.")
         case _:

@@ -51,6 +51,15 @@ class SpecsBlock(_Open):
     validate_on_run: bool = True
 
 
+class PlatformBlock(_Open):
+    """Code of the project that the platform is made with, by import path; modules are found from the project root."""
+
+    tools: list[str] = Field(default_factory=list)
+    """Functions that are called with the ToolRegistry."""
+    factory: str | None = None
+    """Function that returns the PlatformManager."""
+
+
 class RuntimeDefaults(RuntimePreferencesSpec):
     """Fills `agent.runtime_preferences`."""
 
@@ -105,6 +114,7 @@ class ProjectConfig(_Open):
     service: ServiceBlock = ServiceBlock()
     local: LocalBlock = LocalBlock()
     specs: SpecsBlock = SpecsBlock()
+    platform: PlatformBlock = PlatformBlock()
     runtime_defaults: RuntimeDefaults | None = None
     model_defaults: dict[str, ModelDefaults] = Field(default_factory=dict)
     policy_defaults: dict[str, Any] = Field(default_factory=dict)

@@ -25,6 +25,8 @@ _STAND_INS: dict[Path, dict[str, Any]] = {
     ("mcp_servers",): {"transport": "stdio", "command": "stand-in"},
     ("skills",): {"source": "stand-in"},
 }
+_LOOKS_BESIDE = {"E_TOOL_APPROVAL_UNKNOWN": "tools", "W_OUTPUT_RETRIES_INERT": "output_schema"}
+"""Findings about one key of an agent that depend on another one."""
 _ABOUT_ABSENCE = ("_REF", "_UNKNOWN", "_UNKNOWN_TOOL", "_UNKNOWN_AGENT", "_UNKNOWN_WORKFLOW", "_UNKNOWN_SERVER")
 
 
@@ -39,7 +41,10 @@ class Salvage:
         """Whether the finding is about the document, and not about what was taken out of it."""
         if finding.code == "W_HUMAN_APPROVAL_MISSING":
             return False
+        beside = _LOOKS_BESIDE.get(finding.code)
         for gone in self.removed:
+            if beside in gone and gone[: gone.index(beside)] == finding.path[: gone.index(beside)]:
+                return False
             shorter = min(len(gone), len(finding.path))
             if gone[:shorter] == finding.path[:shorter]:
                 return False

@@ -2,7 +2,7 @@
 
 from collections.abc import Iterator, Mapping
 
-from kneo_serv.model.tool import Capability, Effect, ToolDefinition
+from kneo_serv.model.tool import NEVER, Capability, Effect, ToolDefinition
 from kneo_serv.spec.models.agent import AgentSpec
 from kneo_serv.spec.models.spec import KneoSpec
 from kneo_serv.spec.models.tool import ToolSpec
@@ -29,6 +29,24 @@ def definition(name: str, spec: KneoSpec, registered: Mapping[str, ToolDefinitio
     if tool is not None:
         return declared(name, tool)
     return None if registered is None else registered.get(name)
+
+
+def approval_rules(
+    spec: KneoSpec, agent: AgentSpec, registered: Mapping[str, ToolDefinition] | None
+) -> dict[str, tuple[str, ...]]:
+    """The rules other than `never` for each tool that the agent sees: that of the tool, then that of its policy.
+
+    A person is asked where any of them says so. Tools without rules are left out.
+    """
+    policy = agent.policies.tool if agent.policies else None
+    said: dict[str, tuple[str, ...]] = {}
+    for _, name in included(agent):
+        known = definition(name, spec, registered)
+        rules = (known.approval if known is not None else NEVER, policy.approval.get(name, NEVER) if policy else NEVER)
+        asking = tuple(dict.fromkeys(rule for rule in rules if rule != NEVER))
+        if asking:
+            said[name] = asking
+    return said
 
 
 def declared(name: str, tool: ToolSpec) -> ToolDefinition:

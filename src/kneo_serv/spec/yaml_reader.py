@@ -15,6 +15,8 @@ from kneo_serv.spec.node import Entry, Limits, Mark, Node
 _Loader: Any = getattr(yaml, "CSafeLoader", yaml.SafeLoader)
 _TAG = "tag:yaml.org,2002:"
 _MERGE = object()
+_LIBRARY_TOO_DEEP = "exceeded maximum nesting depth"
+"""How the library refuses a depth far beyond ours that it meets while it looks ahead. Not every version does."""
 _resolver: Any = yaml.resolver.Resolver()
 _constructor: Any = yaml.constructor.SafeConstructor()
 _SAFE_TAGS = {
@@ -34,6 +36,8 @@ def read_yaml(text: str, *, source: str | None, limits: Limits) -> Node:
         mark = error.problem_mark or error.context_mark
         words = " ".join(part for part in (error.context, error.problem) if part)
         place = _mark(mark) if mark is not None else Mark(1, 1)
+        if _LIBRARY_TOO_DEEP in words:
+            raise _too_deep(source, limits, place) from None
         raise SpecParseError(f"Not valid YAML: {words}.", source=source, line=place.line, column=place.column) from None
     except yaml.YAMLError as error:
         raise SpecParseError(f"Not valid YAML: {_first_line(error)}.", source=source) from None
@@ -75,9 +79,6 @@ class _Reader:
     def refuse(self, message: str, mark: Mark) -> SpecParseError:
         return SpecParseError(message, source=self.source, line=mark.line, column=mark.column)
 
-    def too_deep(self, mark: Mark) -> SpecParseError:
-        return self.refuse(f"Nested deeper than {self.limits.max_depth} levels.", mark)
-
     def read(self, text: str) -> Node:
         for event in yaml.parse(text, Loader=_Loader):
             mark = _mark(event.start_mark)
@@ -100,7 +101,7 @@ class _Reader:
     def begin(self, event: Any, mark: Mark) -> None:
         self.check_tag(event.tag, mark)
         if len(self.stack) >= self.limits.max_depth:
-            raise self.too_deep(mark)
+            raise _too_deep(self.source, self.limits, mark)
         self.refuse_as_key(mark)
         if event.anchor:
             self.open_anchors.add(event.anchor)
@@ -150,7 +151,7 @@ class _Reader:
             return
         self.count(target.size, mark)
         if len(self.stack) + target.height > self.limits.max_depth:
-            raise self.too_deep(mark)
+            raise _too_deep(self.source, self.limits, mark)
         self.place(Node(target.value, mark, target.size, target.height), None)
 
     def refuse_as_key(self, mark: Mark, node: Node | None = None) -> None:
@@ -241,6 +242,11 @@ class _Reader:
 
 
 _SURROGATE = re.compile("[\ud800-\udfff]")
+
+
+def _too_deep(source: str | None, limits: Limits, mark: Mark) -> SpecParseError:
+    message = f"Nested deeper than {limits.max_depth} levels."
+    return SpecParseError(message, source=source, line=mark.line, column=mark.column)
 
 
 def _mark(mark: Any) -> Mark:

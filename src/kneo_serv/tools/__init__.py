@@ -5,7 +5,7 @@ from kneo_serv.model.tool import Capability, Effect, ToolDefinition, ToolPolicy
 from kneo_serv.tools.call_context import CallContext, call_scope, current_call
 from kneo_serv.tools.examples import register_example_tools
 from kneo_serv.tools.guarded_registry import GuardedToolRegistry
-from kneo_serv.tools.import_path import load_callable, unsafe_import
+from kneo_serv.tools.import_path import load_callable, load_object, unsafe_import
 from kneo_serv.tools.pool import HandlerPool
 from kneo_serv.tools.registry import Handler, ToolRegistry
 from kneo_serv.tools.result import ToolResult
@@ -29,6 +29,7 @@ __all__ = [
     "call_scope",
     "current_call",
     "load_callable",
+    "load_object",
     "register_example_tools",
     "unsafe_import",
 ]

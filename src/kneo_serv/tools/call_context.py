@@ -1,9 +1,9 @@
 """What a tool's handler or a function may know about the call that it is part of."""
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from contextvars import ContextVar
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 from kneo_serv.errors import InvalidRequestError
 from kneo_serv.model.ids import RunId, StepKey
@@ -25,6 +25,8 @@ class CallContext:
     idempotency_key: str
     attempt: int
     fence: int
+    trace: Mapping[str, str] = field(default_factory=dict)
+    """W3C trace context to send along with requests: `traceparent`, `tracestate`; empty outside a trace."""
 
 
 class NoCurrentCallError(InvalidRequestError, LookupError):

@@ -4,7 +4,10 @@ import difflib
 import importlib
 import importlib.util
 import pkgutil
+import sysconfig
+import traceback
 from collections.abc import Callable, Iterable
+from pathlib import Path
 from types import ModuleType
 from typing import Any, cast
 
@@ -21,6 +24,9 @@ UNSAFE_MODULES = frozenset(
 
 UNSAFE_NAMES = frozenset({"eval", "exec", "open", "compile", "__import__", "breakpoint"})
 """Built-in functions that run code or open files; a spec must not name them."""
+
+_FOREIGN = (*(sysconfig.get_paths()[name] for name in ("stdlib", "purelib", "platlib")), str(Path(__file__).parents[1]))
+"""Folders of code that is not the user's own: of Python, of installed packages, and ours."""
 
 _SHOWN = 200
 """Characters of a foreign error text that are shown."""
@@ -41,6 +47,20 @@ def load_callable(path: str) -> Callable[..., Any]:
     Raises:
         InvalidRequestError: not such a path, unsafe, not found, or not callable; names the path and near names.
     """
+    found = load_object(path)
+    if not callable(found):
+        raise InvalidRequestError(f"Cannot load {path!r}: it is a {type(found).__name__}, not a function.")
+    return cast("Callable[..., Any]", found)
+
+
+def load_object(path: str) -> Any:
+    """Whatever lies at `package.module.name`: a function, or an object such as a foreign agent.
+
+    The rules are those of `load_callable`, but that it need not be callable.
+
+    Raises:
+        InvalidRequestError: not such a path, unsafe, or not found; names the path and near names.
+    """
     module_path, dot, name = path.rpartition(".")
     if unsafe_import(path):
         raise InvalidRequestError(_unsafe(path))
@@ -54,11 +74,9 @@ def load_callable(path: str) -> Callable[..., Any]:
         raise InvalidRequestError(
             f"Cannot load {path!r}: module {module_path!r} has no {name!r}.{_near(name, _callables(module))}"
         ) from None
-    if not callable(found):
-        raise InvalidRequestError(f"Cannot load {path!r}: it is a {type(found).__name__}, not a function.")
     if _is_unsafe_itself(found):
         raise InvalidRequestError(_unsafe(path))
-    return cast("Callable[..., Any]", found)
+    return found
 
 
 def _unsafe(path: str) -> str:
@@ -95,9 +113,26 @@ def _module(name: str, path: str) -> ModuleType:
     except BaseException as error:  # importing runs foreign code, which may raise anything, SystemExit included
         if isinstance(error, KeyboardInterrupt):
             raise
+        place = place_of(error)
+        where = f" ({place})" if place else ""
+        text = error.msg if isinstance(error, SyntaxError) else str(error)
         raise InvalidRequestError(
-            f"Cannot load {path!r}: importing {name!r} raised {type(error).__name__}: {str(error)[:_SHOWN]}"
+            f"Cannot load {path!r}: importing {name!r} raised {type(error).__name__}: {text[:_SHOWN]}{where}"
         ) from error
+
+
+def place_of(error: BaseException) -> str | None:
+    """File and line of the user's own code that raised the error, or called what did: `my_tools.py, line 3`.
+
+    None when there is no such code in its traceback.
+    """
+    if isinstance(error, SyntaxError) and error.filename and error.lineno:
+        return f"{Path(error.filename).name}, line {error.lineno}"
+    frames = traceback.extract_tb(error.__traceback__)
+    for frame in reversed(frames):
+        if not frame.filename.startswith(("<", *_FOREIGN)) and frame.lineno is not None:
+            return f"{Path(frame.filename).name}, line {frame.lineno}"
+    return None
 
 
 def _near_modules(missing: str) -> str:

@@ -1,25 +1,8 @@
 """What a tool answered."""
 
 import json
-from collections.abc import Mapping
-from dataclasses import dataclass, field
-from typing import Any
 
-
-@dataclass(frozen=True, slots=True)
-class ToolResult:
-    """The answer of one tool call, as text. `tool_call_id` is the id under which a model asked for it, if one did."""
-
-    name: str
-    output: str
-    id: str | None = None
-    tool_call_id: str | None = None
-    metadata: Mapping[str, Any] = field(default_factory=dict)
-
-    @property
-    def result(self) -> str:
-        """The same as `output`."""
-        return self.output
+from kneo_serv.model.tool import ToolResult as ToolResult
 
 
 def output_text(value: object) -> str:

@@ -76,28 +76,12 @@ class ArgumentSchema:
         schema = plain(self.definition.parameters, self.definition.name)
         if not schema:
             return None
-        # Imported here: a quarter of a second that most commands never need.
-        import jsonschema
-
-        dialects = (
-            jsonschema.Draft202012Validator,
-            jsonschema.Draft201909Validator,
-            jsonschema.Draft7Validator,
-            jsonschema.Draft6Validator,
-        )
-        known = {str(dialect.ID_OF(dialect.META_SCHEMA)).rstrip("#"): dialect for dialect in dialects}
-        dialect = str(schema.get("$schema") or next(iter(known))).rstrip("#")
-        if dialect not in known:
-            raise self._refused(f"unknown dialect {dialect!r} at $schema; known are {', '.join(known)}")
-        try:
-            known[dialect].check_schema(schema)
-        except jsonschema.SchemaError as error:
-            raise self._refused(
-                f"{json_path(error.path)}: {'; '.join(findings_of(error)) or error.validator}"
-            ) from None
-        if stray := _stray_reference(schema):
-            raise self._refused(stray)
-        return known[dialect](schema)
+        fault = schema_fault(schema)
+        if fault is not None:
+            place, problem = fault
+            raise self._refused(f"{json_path(place)}: {problem}")
+        validator: Validator = _dialect(schema)(schema)
+        return validator
 
     def _refused(self, problem: str) -> InvalidRequestError:
         return InvalidRequestError(
@@ -119,6 +103,48 @@ class OutputSchema:
             return "it cannot be checked: the schema refers to itself without end"
 
 
+type Fault = tuple[tuple[str | int, ...], str]
+"""A place in a schema, and what is wrong there."""
+
+
+def schema_fault(schema: Mapping[str, Any]) -> Fault | None:
+    """Where the first fault of a JSON Schema is, and what it is; None when values can be checked by the schema.
+
+    A schema of which this finds no fault never makes a check fetch a foreign address.
+    """
+    import jsonschema
+
+    dialect = _dialect(schema)
+    if dialect is None:
+        return ("$schema",), f"unknown dialect {schema['$schema']!r}; known are {', '.join(_dialects())}"
+    try:
+        dialect.check_schema(dict(schema))
+    except jsonschema.SchemaError as error:
+        place = tuple(error.absolute_path)
+        said = [finding.removeprefix(f"{json_path(place)}: ") for finding in findings_of(error)]
+        return place, "; ".join(said) or f"does not fulfil {error.validator!r}"
+    return _stray_reference(schema)
+
+
+def _dialects() -> dict[str, Any]:
+    # Imported here: a quarter of a second that most commands never need.
+    import jsonschema
+
+    dialects = (
+        jsonschema.Draft202012Validator,
+        jsonschema.Draft201909Validator,
+        jsonschema.Draft7Validator,
+        jsonschema.Draft6Validator,
+    )
+    return {str(dialect.ID_OF(dialect.META_SCHEMA)).rstrip("#"): dialect for dialect in dialects}
+
+
+def _dialect(schema: Mapping[str, Any]) -> Any:
+    """The class of validators for the schema's dialect, by default the newest one; None when it is not known."""
+    known = _dialects()
+    return known.get(str(schema.get("$schema") or next(iter(known))).rstrip("#"))
+
+
 def plain(value: Any, tool_name: str, depth: int = 0) -> Any:
     """A copy of a JSON value in dicts and lists of its own, so that a handler cannot change what the journal holds.
 
@@ -136,28 +162,30 @@ def plain(value: Any, tool_name: str, depth: int = 0) -> Any:
     return value
 
 
-def _subschemas(schema: Any) -> Iterable[dict[str, Any]]:
+def _subschemas(
+    schema: Any, path: tuple[str | int, ...] = ()
+) -> Iterable[tuple[tuple[str | int, ...], dict[str, Any]]]:
     if isinstance(schema, dict):
-        yield schema
+        yield path, schema
         for key, value in schema.items():
             if key not in ("enum", "const", "default", "examples"):
-                yield from _subschemas(value)
+                yield from _subschemas(value, (*path, key))
     elif isinstance(schema, list):
-        for item in schema:
-            yield from _subschemas(item)
+        for index, item in enumerate(schema):
+            yield from _subschemas(item, (*path, index))
 
 
-def _stray_reference(schema: dict[str, Any]) -> str | None:
+def _stray_reference(schema: Mapping[str, Any]) -> Fault | None:
     """What leads out of the schema, or nowhere. With none of it, no check ever fetches a foreign address."""
     places = list(_subschemas(schema))
-    anchors = {str(place[key]) for place in places for key in ("$anchor", "$dynamicAnchor") if key in place}
-    for place in places:
-        if place is not schema and isinstance(place.get("$id"), str):
-            return f"the inner $id {place['$id']!r} is not supported"
+    anchors = {str(block[key]) for _, block in places for key in ("$anchor", "$dynamicAnchor") if key in block}
+    for path, block in places:
+        if path and isinstance(block.get("$id"), str):
+            return (*path, "$id"), f"the inner $id {block['$id']!r} is not supported"
         for key in ("$ref", "$dynamicRef", "$recursiveRef"):
-            reference = place.get(key)
+            reference = block.get(key)
             if isinstance(reference, str) and not _resolves(reference, schema, anchors):
-                return (
+                return (*path, key), (
                     f"{reference!r} refers to nothing in it; only references to a place inside the schema "
                     "(such as #/$defs/Name) are followed"
                 )

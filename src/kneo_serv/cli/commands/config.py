@@ -19,11 +19,15 @@ project:
   name: {name}
   default_environment: dev
 
-specs: {{}}
+specs:
   # default_spec: examples/research_agent.yaml
   # overlays:
   #   staging: [examples/research_agent.staging.yaml]
   #   prod: [examples/research_agent.prod.yaml]
+
+platform:
+  # tools: ["my_tools:register"]           called with the ToolRegistry
+  # factory: my_factory:build_platform     returns the PlatformManager
 """
 
 
@@ -52,7 +56,7 @@ def resolve(
 ) -> None:
     """Show what follows from the configuration: folder, environment, spec, overlays, state."""
     workspace = open_workspace(environment)
-    config = workspace.project.config
+    config, code = workspace.project.config, workspace.code
     named = workspace.spec(spec) if spec is not None or (config and config.specs.default_spec) else None
     facts = {
         "root_dir": str(workspace.root),
@@ -61,6 +65,8 @@ def resolve(
         "spec_path": str(named) if named else None,
         "overlay_paths": workspace.overlays(),
         "state_path": str(workspace.state_path),
+        "tools": [named.path for named in code.tools],
+        "factory": code.factory.path if code.factory else None,
         "service_url": config.service.default_url if config else None,
         "has_config": config is not None,
     }

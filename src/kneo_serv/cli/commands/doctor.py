@@ -6,6 +6,7 @@ import shutil
 import stat
 import sys
 from collections.abc import Iterator
+from contextlib import redirect_stdout
 from pathlib import Path
 from typing import Annotated
 
@@ -16,8 +17,8 @@ from kneo_serv.cli.backend import open_backend
 from kneo_serv.cli.exit_codes import ExitCode
 from kneo_serv.cli.options import AsJson
 from kneo_serv.cli.terminal import fail, show_json, show_rows, succeed
-from kneo_serv.cli.workspace import open_workspace
-from kneo_serv.errors import SettingsError
+from kneo_serv.cli.workspace import Workspace, open_workspace
+from kneo_serv.errors import KneoError, SettingsError
 
 _LEAST_FREE = 100_000_000
 _KEYS = ("OPENAI_API_KEY", "ANTHROPIC_API_KEY", "GOOGLE_API_KEY")
@@ -59,9 +60,12 @@ def _journals(limit: int | None, *, as_json: bool) -> None:
 
 def _checks() -> Iterator[tuple[str, str, str]]:
     yield "versions", "ok", f"kneo-serv {__version__}, Python {platform.python_version()}"
-    yield _settings()
+    settings = _settings()
+    yield settings
     workspace = open_workspace()
     yield _state(workspace.state_path)
+    if settings[1] == "ok":
+        yield _code(workspace)
     free = shutil.disk_usage(workspace.root).free
     enough = free >= _LEAST_FREE
     yield "disk", "ok" if enough else "warn", f"{free // 1_000_000:,} MB free{'' if enough else ': make room'}"
@@ -78,6 +82,17 @@ def _settings() -> tuple[str, str, str]:
     except SettingsError as error:
         return "settings", "fail", str(error)
     return "settings", "ok", "every KNEO_SERV_* variable has a value that can be used"
+
+
+def _code(workspace: Workspace) -> tuple[str, str, str]:
+    code = workspace.code
+    try:
+        with redirect_stdout(sys.stderr):
+            code.load()
+    except KneoError as error:
+        return "own code", "fail", error.message
+    named = [one.path for one in (*code.tools, *([code.factory] if code.factory else []))]
+    return "own code", "ok", ", ".join(named) or "no tools and no factory of your own are named"
 
 
 def _state(path: Path) -> tuple[str, str, str]:

@@ -9,10 +9,10 @@ from kneo_serv.cli.answer import give
 from kneo_serv.cli.backend import ForkOrder, open_backend
 from kneo_serv.cli.decision import Approve, Comment, Edit, Provide, Reject, Select, decided
 from kneo_serv.cli.files import given_text
-from kneo_serv.cli.options import AsJson, Quiet, RunIdArgument, Yes
-from kneo_serv.cli.progress import following
+from kneo_serv.cli.following import following
+from kneo_serv.cli.options import AsJson, Factory, NoStream, Quiet, RunIdArgument, Tools, Yes
 from kneo_serv.cli.terminal import ask, note, note_rows, show_json, somebody_is_there
-from kneo_serv.cli.workspace import open_workspace
+from kneo_serv.cli.workspace import Workspace, open_workspace
 
 At = Annotated[
     int | None,
@@ -46,6 +46,9 @@ def fork(
     model: Model = None,
     preview: Preview = False,
     yes: Yes = False,
+    tools: Tools = None,
+    factory: Factory = None,
+    no_stream: NoStream = False,
     quiet: Quiet = False,
     as_json: AsJson = False,
 ) -> None:
@@ -68,7 +71,8 @@ def fork(
         model=_model(provider, model),
         accept_side_effects=yes,
     )
-    _fork(order, quiet=quiet, as_json=as_json)
+    workspace = open_workspace(tools=tools, factory=factory)
+    _fork(workspace, order, stream=not no_stream, quiet=quiet, as_json=as_json)
 
 
 def retry(
@@ -78,6 +82,9 @@ def retry(
     provider: Provider = None,
     model: Model = None,
     yes: Yes = False,
+    tools: Tools = None,
+    factory: Factory = None,
+    no_stream: NoStream = False,
     quiet: Quiet = False,
     as_json: AsJson = False,
 ) -> None:
@@ -89,7 +96,8 @@ def retry(
         model=_model(provider, model),
         accept_side_effects=yes,
     )
-    _fork(order, quiet=quiet, as_json=as_json)
+    workspace = open_workspace(tools=tools, factory=factory)
+    _fork(workspace, order, stream=not no_stream, quiet=quiet, as_json=as_json)
 
 
 def _text(text: str | None, path: str | None) -> str | None:
@@ -104,12 +112,12 @@ def _model(provider: str | None, model: str | None) -> dict[str, Any] | None:
     return None if provider is None else {"provider": provider, "name": model}
 
 
-def _fork(order: ForkOrder, *, quiet: bool, as_json: bool) -> None:
+def _fork(workspace: Workspace, order: ForkOrder, *, stream: bool, quiet: bool, as_json: bool) -> None:
     from kneo_serv.platform.forking import ForkConsentRequiredError
 
-    with open_backend(open_workspace()) as backend:
+    with open_backend(workspace) as backend:
         try:
-            with following(silent=as_json or quiet) as listener:
+            with following(silent=as_json or quiet, stream=stream) as listener:
                 answer = backend.fork(order, listener)
         except ForkConsentRequiredError as needed:
             if as_json or not somebody_is_there():
@@ -122,7 +130,7 @@ def _fork(order: ForkOrder, *, quiet: bool, as_json: bool) -> None:
             )
             if not ask("Go on?"):
                 raise
-            with following(silent=quiet) as listener:
+            with following(silent=quiet, stream=stream) as listener:
                 answer = backend.fork(replace(order, accept_side_effects=True), listener)
     if not as_json:
         origin = answer["forked_from"]

@@ -7,8 +7,8 @@ import typer
 from kneo_serv.cli.answer import give
 from kneo_serv.cli.backend import open_backend
 from kneo_serv.cli.decision import Approve, Comment, Edit, Provide, Reject, Select, decided, needed
-from kneo_serv.cli.options import AsJson, ContinuationId, Quiet
-from kneo_serv.cli.progress import following
+from kneo_serv.cli.following import following
+from kneo_serv.cli.options import AsJson, ContinuationId, Factory, NoStream, Quiet, Tools
 from kneo_serv.cli.question import show_question
 from kneo_serv.cli.terminal import show_json, show_rows, succeed
 from kneo_serv.cli.workspace import open_workspace
@@ -57,6 +57,9 @@ def resume(
     provide: Provide = None,
     select: Select = None,
     comment: Comment = None,
+    tools: Tools = None,
+    factory: Factory = None,
+    no_stream: NoStream = False,
     quiet: Quiet = False,
     as_json: AsJson = False,
 ) -> None:
@@ -64,6 +67,8 @@ def resume(
     response = needed(
         decided(request_id, approve=approve, reject=reject, edit=edit, provide=provide, select=select, comment=comment)
     )
-    with following(silent=as_json or quiet) as listener, open_backend(open_workspace()) as backend:
+    workspace = open_workspace(tools=tools, factory=factory)
+    silent = as_json or quiet
+    with following(silent=silent, stream=not no_stream) as listener, open_backend(workspace) as backend:
         answer = backend.resume(continuation_id, response, listener)
     give(answer, as_json=as_json)

@@ -1,5 +1,6 @@
 """`kneo run`."""
 
+import os
 from enum import StrEnum
 from typing import Annotated
 
@@ -8,8 +9,8 @@ import typer
 from kneo_serv.cli.answer import give
 from kneo_serv.cli.backend import RunOrder, open_backend
 from kneo_serv.cli.files import given_text
-from kneo_serv.cli.options import AsJson, Environment, Overlays, Quiet, SpecPath
-from kneo_serv.cli.progress import following
+from kneo_serv.cli.following import following
+from kneo_serv.cli.options import AsJson, Environment, Factory, NoStream, Overlays, Quiet, SpecPath, Tools
 from kneo_serv.cli.subject import subject_in
 from kneo_serv.cli.workspace import open_workspace
 
@@ -40,37 +41,42 @@ def run(
     ] = None,
     session: Annotated[str | None, typer.Option("--session", metavar="ID", help="Session the run belongs to.")] = None,
     tags: Annotated[list[str] | None, typer.Option("--tag", metavar="WORD", help="Mark the run; repeatable.")] = None,
+    tools: Tools = None,
+    factory: Factory = None,
+    no_stream: NoStream = False,
     quiet: Quiet = False,
     as_json: AsJson = False,
 ) -> None:
     """Run a spec until it is done or waits for a person.
 
-    The output goes to stdout, everything else to stderr.
+    The output goes to stdout, everything else to stderr. On a terminal, one sees what models say while they say it.
     """
     if (input_text is None) == (input_file is None):
         raise typer.BadParameter("Give exactly one of them.", param_hint=["--input", "--input-file"])
     text = given_text(input_text, input_file) or ""
     if timeout is not None and timeout <= 0:
         raise typer.BadParameter("It must be above 0.", param_hint="--timeout")
-    workspace = open_workspace(environment)
+    workspace = open_workspace(environment, tools=tools, factory=factory)
     path = workspace.spec(spec)
-    document = None
-    if workspace.project.config is not None:
-        # The project's defaults and policy are known here only, so the finished document is what is run.
-        subject = subject_in(workspace, path, overlays)
-        subject.refuse_faults()
-        document = subject.merged()
-    order = RunOrder(
-        spec_path=str(path),
-        spec=document,
-        input_text=text,
-        target=target.value,
-        environment=workspace.environment,
-        overlays=() if document else workspace.overlays(overlays),
-        timeout_seconds=timeout,
-        session_id=session,
-        tags=tuple(tags or ()),
-    )
-    with following(silent=as_json or quiet) as listener, open_backend(workspace) as backend:
+    silent = as_json or quiet
+    with following(silent=silent, stream=not no_stream) as listener, open_backend(workspace) as backend:
+        document = None
+        if workspace.project.config is not None:
+            # The project's defaults and policy are known here only, so the finished document is what is run.
+            subject = subject_in(workspace, path, overlays, backend.compiler)
+            subject.refuse_faults()
+            document = subject.merged()
+        order = RunOrder(
+            spec_path=str(path),
+            spec=document,
+            input_text=text,
+            target=target.value,
+            environment=workspace.environment,
+            overlays=() if document else workspace.overlays(overlays),
+            timeout_seconds=timeout,
+            session_id=session,
+            tags=tuple(tags or ()),
+            trace={name: os.environ.get(name.upper(), "") for name in ("traceparent", "tracestate")},
+        )
         answer = backend.run(order, listener)
     give(answer, as_json=as_json)

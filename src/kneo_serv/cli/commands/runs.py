@@ -7,8 +7,8 @@ import typer
 
 from kneo_serv.cli.answer import give
 from kneo_serv.cli.backend import open_backend
-from kneo_serv.cli.options import AsJson, Quiet, RunIdArgument
-from kneo_serv.cli.progress import following
+from kneo_serv.cli.following import following
+from kneo_serv.cli.options import AsJson, Factory, NoStream, Quiet, RunIdArgument, Tools
 from kneo_serv.cli.terminal import moment, show, show_facts, show_json, show_rows, succeed
 from kneo_serv.cli.workspace import open_workspace
 from kneo_serv.model.page import RunFilter
@@ -158,9 +158,18 @@ def cancel(run_id: RunIdArgument, as_json: AsJson = False) -> None:
 
 
 @runs_app.command("continue")
-def continue_run(run_id: RunIdArgument, quiet: Quiet = False, as_json: AsJson = False) -> None:
+def continue_run(
+    run_id: RunIdArgument,
+    tools: Tools = None,
+    factory: Factory = None,
+    no_stream: NoStream = False,
+    quiet: Quiet = False,
+    as_json: AsJson = False,
+) -> None:
     """Take a failed or orphaned run up after its last finished step."""
-    with following(silent=as_json or quiet) as listener, open_backend(open_workspace()) as backend:
+    workspace = open_workspace(tools=tools, factory=factory)
+    silent = as_json or quiet
+    with following(silent=silent, stream=not no_stream) as listener, open_backend(workspace) as backend:
         answer = backend.continue_run(run_id, listener)
     give(answer, as_json=as_json)
 

@@ -8,7 +8,7 @@ import typer
 
 from kneo_serv.cli.exit_codes import ExitCode
 from kneo_serv.cli.findings import counted, counts_of, lines_of, tally
-from kneo_serv.cli.options import AsJson, Environment, Overlays, SpecPath
+from kneo_serv.cli.options import AsJson, Environment, Factory, Overlays, SpecPath, Tools
 from kneo_serv.cli.subject import open_subject
 from kneo_serv.cli.terminal import fail, show, show_facts, show_heading, show_json, succeed, warn
 
@@ -27,12 +27,21 @@ class GraphForm(StrEnum):
     JSON = "json"
 
 
+_OF_THE_MACHINE = "_UNAVAILABLE"
+"""Ends the codes of findings that another machine would not have."""
+
+
 @spec_app.command("validate")
 def validate(
-    spec: SpecPath = None, environment: Environment = None, overlays: Overlays = None, as_json: AsJson = False
+    spec: SpecPath = None,
+    environment: Environment = None,
+    overlays: Overlays = None,
+    tools: Tools = None,
+    factory: Factory = None,
+    as_json: AsJson = False,
 ) -> None:
     """Check a spec. Warnings are shown, but only errors fail."""
-    subject = open_subject(spec, environment, overlays)
+    subject = open_subject(spec, environment, overlays, tools=tools, factory=factory)
     report = subject.report()
     if as_json:
         show_json({"valid": not report.has_errors, "diagnostics": report.to_dict_list()})
@@ -46,11 +55,17 @@ def validate(
 
 @spec_app.command("lint")
 def lint(
-    spec: SpecPath = None, environment: Environment = None, overlays: Overlays = None, as_json: AsJson = False
+    spec: SpecPath = None,
+    environment: Environment = None,
+    overlays: Overlays = None,
+    tools: Tools = None,
+    factory: Factory = None,
+    as_json: AsJson = False,
 ) -> None:
-    """Check a spec strictly: warnings fail too."""
-    subject = open_subject(spec, environment, overlays)
+    """Check a spec strictly: warnings fail too. What is missing on this machine, such as a key, is left out."""
+    subject = open_subject(spec, environment, overlays, tools=tools, factory=factory)
     report = subject.report()
+    report = type(report)([item for item in report.diagnostics if not item.code.endswith(_OF_THE_MACHINE)])
     errors, warnings = counts_of(report.diagnostics)
     clean = errors + warnings == 0
     if as_json:
@@ -66,10 +81,15 @@ def lint(
 
 @spec_app.command("compile")
 def compile_spec(
-    spec: SpecPath = None, environment: Environment = None, overlays: Overlays = None, as_json: AsJson = False
+    spec: SpecPath = None,
+    environment: Environment = None,
+    overlays: Overlays = None,
+    tools: Tools = None,
+    factory: Factory = None,
+    as_json: AsJson = False,
 ) -> None:
     """Compile a spec without running it."""
-    subject = open_subject(spec, environment, overlays)
+    subject = open_subject(spec, environment, overlays, tools=tools, factory=factory)
     package = subject.package()
     if as_json:
         summary = {
@@ -88,10 +108,15 @@ def compile_spec(
 
 @spec_app.command("explain")
 def explain(
-    spec: SpecPath = None, environment: Environment = None, overlays: Overlays = None, as_json: AsJson = False
+    spec: SpecPath = None,
+    environment: Environment = None,
+    overlays: Overlays = None,
+    tools: Tools = None,
+    factory: Factory = None,
+    as_json: AsJson = False,
 ) -> None:
     """Tell what a spec holds and what it does, step by step. None of its code is loaded."""
-    subject = open_subject(spec, environment, overlays)
+    subject = open_subject(spec, environment, overlays, tools=tools, factory=factory)
     summary = subject.summary()
     flow = subject.graph() if summary["has_root_workflow"] else None
     if as_json:
@@ -118,12 +143,14 @@ def graph(
     form: Annotated[
         GraphForm, typer.Option("--format", help="A tree to read, Mermaid or DOT to draw, or JSON.")
     ] = GraphForm.TEXT,
+    tools: Tools = None,
+    factory: Factory = None,
     as_json: AsJson = False,
 ) -> None:
     """Draw the workflow of a spec. None of its code is loaded."""
     from kneo_serv.spec.drawing import draw_dot, draw_mermaid, draw_text
 
-    view = open_subject(spec, environment, overlays).graph()
+    view = open_subject(spec, environment, overlays, tools=tools, factory=factory).graph()
     if as_json or form is GraphForm.JSON:
         show_json(view)
         return
@@ -133,10 +160,15 @@ def graph(
 
 @spec_app.command("policy-report")
 def policy_report(
-    spec: SpecPath = None, environment: Environment = None, overlays: Overlays = None, as_json: AsJson = False
+    spec: SpecPath = None,
+    environment: Environment = None,
+    overlays: Overlays = None,
+    tools: Tools = None,
+    factory: Factory = None,
+    as_json: AsJson = False,
 ) -> None:
     """Tell what a spec's agents may do, and which people look at it."""
-    subject = open_subject(spec, environment, overlays)
+    subject = open_subject(spec, environment, overlays, tools=tools, factory=factory)
     report = subject.policies()
     if as_json or not report["valid"]:
         show_json(report)

@@ -41,6 +41,8 @@ class RunCreated:
     metadata: Mapping[str, Any] = field(default_factory=dict)
     token_budget: int | None = None
     """Of the platform, for a plan that has none of its own."""
+    trace: Mapping[str, str] = field(default_factory=dict)
+    """W3C trace context that the run was asked for under: `traceparent`, `tracestate`."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -1,11 +1,14 @@
 """How a blocking call reaches the platform."""
 
 import asyncio
+import contextlib
 import threading
-from collections.abc import Callable, Coroutine, Sequence
+from collections.abc import Callable, Coroutine, Mapping, Sequence
 from typing import Any
 
+from kneo_serv.dispatch import DispatcherFactory, EmbeddedDispatcher
 from kneo_serv.errors import InvalidRequestError, PlatformClosedError
+from kneo_serv.middleware import RunMiddleware, ToolMiddleware
 from kneo_serv.model import event as ev
 from kneo_serv.model.ids import RunId
 from kneo_serv.model.run import RunResult
@@ -14,13 +17,18 @@ from kneo_serv.platform.loop import LoopThread
 from kneo_serv.platform.options import PlatformOptions
 from kneo_serv.platform.platform import Platform
 from kneo_serv.platform.projection import TaskFolder
+from kneo_serv.platform.speech import TextDelta
+from kneo_serv.platform.wrapping import AnyMiddleware, Wrapping
 from kneo_serv.runtime import RuntimeRegistry
 from kneo_serv.spec import SpecCompiler
-from kneo_serv.store.contract import Store
+from kneo_serv.store.contract import Claim, Store
 from kneo_serv.tools import ToolRegistry
 
 type OnEvent = Callable[[ev.Recorded], None]
 """Is told the public form of each event as it becomes durable, on a thread of the platform."""
+
+type OnText = Callable[[TextDelta], None]
+"""Is told what models say while they say it, without secrets, on a thread of the platform."""
 
 
 class Calling:
@@ -33,11 +41,34 @@ class Calling:
         run_state_store: Store,
         continuation_store: TaskFolder | None = None,
         options: PlatformOptions | None = None,
+        run_middlewares: Sequence[RunMiddleware] = (),
+        tool_middlewares: Sequence[ToolMiddleware] = (),
+        middlewares: Mapping[str, AnyMiddleware] | None = None,
+        dispatcher: DispatcherFactory[Claim] = EmbeddedDispatcher[Claim],
     ) -> None:
+        """Prepare the calls; nothing is opened yet.
+
+        Args:
+            compiler: Compiles the specs; its registries are those of the platform.
+            run_state_store: Keeps the runs.
+            continuation_store: Shows open human tasks as files, where that is wanted.
+            options: Numbers and switches.
+            run_middlewares: Around each model turn of every agent, the first outermost.
+            tool_middlewares: Around each tool call of every agent, the first outermost.
+            middlewares: By name, for the agents that list the name under `middleware`; further inside.
+            dispatcher: Makes what hands out the runs to the workers of this process.
+
+        Raises:
+            InvalidRequestError: something is no middleware, or not async.
+        """
         self.compiler = compiler
         self.run_state_store = run_state_store
         self.continuation_store = continuation_store
         self.options = options or PlatformOptions()
+        self._wrapping = Wrapping(run=run_middlewares, tool=tool_middlewares, named=middlewares)
+        self._dispatcher = dispatcher
+        if compiler.middleware_names is None:
+            compiler.middleware_names = self._wrapping.names
         self._starting = threading.Lock()
         self._closed = False
         self._loop: LoopThread | None = None
@@ -82,21 +113,27 @@ class Calling:
             runtimes=_runtimes(self.compiler),
             options=self.options,
             folder=self.continuation_store,
+            wrapping=self._wrapping,
+            dispatcher=self._dispatcher,
         )
         await platform.open()
         return platform
 
-    async def _rest(self, platform: Platform, run_id: RunId, on_event: OnEvent | None) -> RunResult:
+    async def _rest(
+        self, platform: Platform, run_id: RunId, on_event: OnEvent | None, on_text: OnText | None
+    ) -> RunResult:
         def tell(events: Sequence[ev.Recorded]) -> None:
             for event in events:
                 if on_event is not None:
                     on_event(event)
 
-        stop = platform.listen(run_id, tell) if on_event is not None else lambda: None
-        try:
+        with contextlib.ExitStack() as listening:
+            # In this order, so that the last piece of a turn is told before its end.
+            if on_text is not None:
+                listening.callback(platform.hear(run_id, on_text))
+            if on_event is not None:
+                listening.callback(platform.listen(run_id, tell))
             await platform.run_to_rest(run_id, patience=self.options.patience_seconds)
-        finally:
-            stop()
         return await platform.result(run_id)
 
 

@@ -6,7 +6,7 @@ from typing import Any
 from kneo_serv.model.ids import RunId
 from kneo_serv.model.run import RunResult
 from kneo_serv.model.task import HumanResponse
-from kneo_serv.platform.calls.calling import Calling, OnEvent
+from kneo_serv.platform.calls.calling import Calling, OnEvent, OnText
 from kneo_serv.platform.forking import AgentProblem, ForkRequest
 from kneo_serv.platform.past import ForkPreview
 from kneo_serv.platform.platform import Platform
@@ -36,6 +36,7 @@ class ForkCalls(Calling):
         actor: str | None = None,
         wait: bool = True,
         on_event: OnEvent | None = None,
+        on_text: OnText | None = None,
     ) -> RunResult:
         """Makes a new run that begins with this one's history, and takes it on from there; this one stays as it is.
 
@@ -57,6 +58,7 @@ class ForkCalls(Calling):
             actor: Who does it, for the audit.
             wait: Whether to execute the new run until it rests or ends; else a worker does.
             on_event: Is told the events that follow the copied ones.
+            on_text: Is told what models say in them.
 
         Raises:
             NotFoundError: there is no such run.
@@ -66,7 +68,9 @@ class ForkCalls(Calling):
             QueueFullError: no more runs are taken in.
         """
         request = ForkRequest(input_text, answer, model, accept_side_effects, actor)
-        return self._do(lambda platform: self._fork(platform, RunId(run_id), request, at_sequence, wait, on_event))
+        return self._do(
+            lambda platform: self._fork(platform, RunId(run_id), request, at_sequence, wait, on_event, on_text)
+        )
 
     def retry_run(
         self,
@@ -79,6 +83,7 @@ class ForkCalls(Calling):
         actor: str | None = None,
         wait: bool = True,
         on_event: OnEvent | None = None,
+        on_text: OnText | None = None,
     ) -> RunResult:
         """Forks a failed, cancelled, timed out or expired run at the last checkpoint before that which ended it.
 
@@ -92,7 +97,7 @@ class ForkCalls(Calling):
 
         async def retry(platform: Platform) -> RunResult:
             sequence = await platform.forks.retry_point(RunId(run_id))
-            return await self._fork(platform, RunId(run_id), request, sequence, wait, on_event)
+            return await self._fork(platform, RunId(run_id), request, sequence, wait, on_event, on_text)
 
         return self._do(retry)
 
@@ -104,9 +109,10 @@ class ForkCalls(Calling):
         at_sequence: int | None,
         wait: bool,
         on_event: OnEvent | None,
+        on_text: OnText | None,
     ) -> RunResult:
         child = await platform.fork(run_id, request, at_sequence=at_sequence, hold=wait, problem=self._agent_problem())
-        return await self._rest(platform, child, on_event) if wait else await platform.result(child)
+        return await self._rest(platform, child, on_event, on_text) if wait else await platform.result(child)
 
     def _agent_problem(self) -> AgentProblem | None:
         runtimes = self.compiler.runtime_registry

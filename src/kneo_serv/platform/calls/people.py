@@ -8,7 +8,7 @@ from kneo_serv.model.page import Page
 from kneo_serv.model.run import RunResult
 from kneo_serv.model.task import HumanResponse, TaskStatus
 from kneo_serv.platform import views
-from kneo_serv.platform.calls.calling import Calling, OnEvent
+from kneo_serv.platform.calls.calling import Calling, OnEvent, OnText
 from kneo_serv.platform.platform import Platform
 
 
@@ -55,6 +55,7 @@ class PeopleCalls(Calling):
         response: HumanResponse,
         actor: str | None = None,
         on_event: OnEvent | None = None,
+        on_text: OnText | None = None,
     ) -> RunResult:
         """Gives a person's answer, and takes the run on until it rests or ends.
 
@@ -67,6 +68,6 @@ class PeopleCalls(Calling):
 
         async def resume(platform: Platform) -> RunResult:
             run_id = await platform.answer(ContinuationId(continuation_id), response, actor=actor)
-            return await self._rest(platform, run_id, on_event)
+            return await self._rest(platform, run_id, on_event, on_text)
 
         return self._do(resume)

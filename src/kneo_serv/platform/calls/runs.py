@@ -9,7 +9,7 @@ from kneo_serv.errors import EnvironmentPolicyError, InvalidRequestError
 from kneo_serv.model.ids import RunId
 from kneo_serv.model.page import Page, RunFilter
 from kneo_serv.model.run import PAUSED, RunRecord, RunResult, RunStatus
-from kneo_serv.platform.calls.calling import OnEvent
+from kneo_serv.platform.calls.calling import OnEvent, OnText
 from kneo_serv.platform.calls.specs import SpecCalls
 from kneo_serv.platform.platform import Platform, Submission
 from kneo_serv.platform.sealing import unsealed
@@ -38,12 +38,15 @@ class RunCalls(SpecCalls):
         tags: Sequence[str] = (),
         metadata: Mapping[str, Any] | None = None,
         actor: str | None = None,
+        trace: Mapping[str, str] | None = None,
         on_event: OnEvent | None = None,
+        on_text: OnText | None = None,
     ) -> RunResult:
         """Runs a spec until it ends, rests on people, or the caller's patience is over.
 
         `timeout_seconds` is the deadline of the run; patience is an option of the platform. A failed step is a result,
-        not an error.
+        not an error. `trace` is the W3C trace context of the caller (`traceparent`, `tracestate`). `on_event` and
+        `on_text` are told what happens meanwhile (see docs/streaming.md).
 
         Raises:
             SpecCompilationError: the spec has faults; nothing is stored.
@@ -53,12 +56,12 @@ class RunCalls(SpecCalls):
         """
         submission = self._submission(
             input_text, spec_path, spec, target, environment, overlays, overrides, skills_overlay, timeout_seconds,
-            session_id, tags, metadata, actor,
+            session_id, tags, metadata, actor, trace,
         )  # fmt: skip
 
         async def run(platform: Platform) -> RunResult:
             record = await platform.start(submission, hold=True)
-            return await self._rest(platform, record.id, on_event)
+            return await self._rest(platform, record.id, on_event, on_text)
 
         return self._do(run)
 
@@ -78,17 +81,25 @@ class RunCalls(SpecCalls):
         tags: Sequence[str] = (),
         metadata: Mapping[str, Any] | None = None,
         actor: str | None = None,
+        trace: Mapping[str, str] | None = None,
     ) -> RunRecord:
         """Takes a run in without waiting for it; a worker, or `execute_run`, executes it. Raises as `run_from_spec`."""
         submission = self._submission(
             input_text, spec_path, spec, target, environment, overlays, overrides, skills_overlay, timeout_seconds,
-            session_id, tags, metadata, actor,
+            session_id, tags, metadata, actor, trace,
         )  # fmt: skip
         return self._do(lambda platform: platform.start(submission))
 
-    def execute_run(self, run_id: str, *, owner: str | None = None, on_event: OnEvent | None = None) -> RunResult:
+    def execute_run(
+        self,
+        run_id: str,
+        *,
+        owner: str | None = None,
+        on_event: OnEvent | None = None,
+        on_text: OnText | None = None,
+    ) -> RunResult:
         """Executes a run until it rests or ends; of one that rests already, what is stored. `owner` is not needed."""
-        return self._do(lambda platform: self._rest(platform, RunId(run_id), on_event))
+        return self._do(lambda platform: self._rest(platform, RunId(run_id), on_event, on_text))
 
     def dispatch_run(self, run_id: str) -> None:
         """Hands a run to the workers. Raises NotFoundError for an unknown one."""
@@ -132,7 +143,14 @@ class RunCalls(SpecCalls):
         """Ends a run early; one that has ended already is returned as it is. Raises NotFoundError."""
         return self._do(lambda platform: platform.cancel(RunId(run_id), actor=actor))
 
-    def continue_run(self, run_id: str, *, actor: str | None = None, on_event: OnEvent | None = None) -> RunResult:
+    def continue_run(
+        self,
+        run_id: str,
+        *,
+        actor: str | None = None,
+        on_event: OnEvent | None = None,
+        on_text: OnText | None = None,
+    ) -> RunResult:
         """Takes up a failed or orphaned run after its last finished step, until it rests or ends.
 
         Raises:
@@ -142,7 +160,7 @@ class RunCalls(SpecCalls):
 
         async def go_on(platform: Platform) -> RunResult:
             await platform.continue_run(RunId(run_id), actor=actor)
-            return await self._rest(platform, RunId(run_id), on_event)
+            return await self._rest(platform, RunId(run_id), on_event, on_text)
 
         return self._do(go_on)
 
@@ -161,6 +179,7 @@ class RunCalls(SpecCalls):
         tags: Sequence[str],
         metadata: Mapping[str, Any] | None,
         actor: str | None,
+        trace: Mapping[str, str] | None,
     ) -> Submission:
         if (spec is None) == (spec_path is None):
             raise InvalidRequestError("Give either spec_path or spec, and not both.")
@@ -211,6 +230,7 @@ class RunCalls(SpecCalls):
                 "caller_metadata": dict(metadata or {}),
             },
             actor=actor,
+            trace=trace or {},
         )
 
 

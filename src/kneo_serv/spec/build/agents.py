@@ -46,6 +46,7 @@ def build_agent(spec: KneoSpec, agent: AgentSpec) -> AgentPlan:
         output_schema=agent.output_schema,
         output_retries=_OUTPUT_RETRIES if agent.output_retries is None else agent.output_retries,
         budget=build_budget(agent.budget),
+        middleware=tuple(dict.fromkeys(agent.middleware)),
     )
 
 

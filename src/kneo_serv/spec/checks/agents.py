@@ -7,6 +7,8 @@ from kneo_serv.spec.models.spec import KneoSpec
 from kneo_serv.spec.walk import AgentAt, agents
 
 _BESIDE_AS_AGENT = frozenset({"name", "description", "system_prompt", "as_agent"})
+_EVEN_EMPTY = frozenset({"output_schema", "output_retries"})
+"""Keys whose 0 or {} says something."""
 
 
 def check_agents(spec: KneoSpec) -> Iterator[Finding]:
@@ -72,7 +74,11 @@ def _as_agent(spec: KneoSpec, agent: AgentAt) -> Iterator[Finding]:
     name = agent.spec.as_agent
     if name is None:
         return
-    extra = [key for key, value in agent.spec if key not in _BESIDE_AS_AGENT and value]
+    extra = [
+        key
+        for key, value in agent.spec
+        if key not in _BESIDE_AS_AGENT and (value or (key in _EVEN_EMPTY and value is not None))
+    ]
     if extra:
         listed = ", ".join(f"`{key}`" for key in extra)
         message = f"A workflow answers for this agent, so {listed} would have no effect."

@@ -1,7 +1,9 @@
 """People: their options, deadlines, and whether anybody looks at what privileged tools do."""
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 
+from kneo_serv.model.tool import ToolDefinition
+from kneo_serv.spec.checks.approvals import always_approved
 from kneo_serv.spec.finding import Finding, error, near, warning
 from kneo_serv.spec.models.component import HumanSpec
 from kneo_serv.spec.models.spec import KneoSpec
@@ -48,12 +50,18 @@ def has_human_step(spec: KneoSpec) -> bool:
     return any(step.spec.kind == "human" for workflow in named_workflows(spec) for step in enabled_steps(workflow))
 
 
-def check_approval(spec: KneoSpec, found: Sequence[Finding]) -> Iterator[Finding]:
+def check_approval(
+    spec: KneoSpec, registered: Mapping[str, ToolDefinition] | None, found: Sequence[Finding]
+) -> Iterator[Finding]:
     """A warning when something privileged is found and no person ever looks."""
-    codes = [item.code for item in found if item.code in PRIVILEGED]
-    if codes and not has_human_step(spec):
-        message = f"Nobody approves what this spec may do ({codes[0]}): no workflow has a human step."
-        yield warning("W_HUMAN_APPROVAL_MISSING", ("workflow",), message, "Add a human step before the effects.")
+    if has_human_step(spec):
+        return
+    for item in found:
+        if item.code in PRIVILEGED and not always_approved(spec, registered, item):
+            message = f"Nobody approves what this spec may do ({item.code}): no workflow has a human step."
+            hint = "Add a human step before the effects, or `approval: always` to the tools."
+            yield warning("W_HUMAN_APPROVAL_MISSING", ("workflow",), message, hint)
+            return
 
 
 def _rejection(spec: KneoSpec, name: str, human: HumanSpec, path: Path) -> Iterator[Finding]:

@@ -3,6 +3,7 @@
 from collections.abc import Iterator, Mapping
 
 from kneo_serv.model.tool import ToolDefinition
+from kneo_serv.spec.checks.schemas import check_schema
 from kneo_serv.spec.finding import Finding, Hint, error, near, warning
 from kneo_serv.spec.models.spec import KneoSpec
 from kneo_serv.spec.visible_tools import definition, included
@@ -84,16 +85,5 @@ def _backings(spec: KneoSpec) -> Iterator[Finding]:
                 message = "An agent always takes one text, `input`; these parameters have no effect."
                 yield warning("W_AGENT_TOOL_PARAMETERS_IGNORED", (*path, "parameters"), message, "Remove them.")
         elif tool.parameters:
-            yield from _schema(name, tool.parameters)
-
-
-def _schema(name: str, parameters: Mapping[str, object]) -> Iterator[Finding]:
-    from jsonschema import Draft202012Validator, SchemaError
-
-    try:
-        Draft202012Validator.check_schema(dict(parameters))
-    except SchemaError as fault:
-        place = ("tools", name, "parameters", *fault.absolute_path)
-        yield error(
-            "E_TOOL_PARAMETERS", place, f"The parameters of `{name}` are no valid JSON Schema: {fault.message}."
-        )
+            what = f"`parameters` of `{name}`"
+            yield from check_schema("E_TOOL_PARAMETERS", (*path, "parameters"), what, tool.parameters)

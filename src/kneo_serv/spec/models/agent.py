@@ -1,12 +1,13 @@
 """Agents: what they are told, which model answers, what they may do."""
 
-from typing import Any, Literal
+from typing import Annotated, Any, Literal
 
-from pydantic import Field
+from pydantic import Field, WithJsonSchema
 
-from kneo_serv.spec.models.block import Block
+from kneo_serv.spec.models.block import ApprovalRule, Block
 
-type Mode = Literal["bridge", "native", "adapter"]
+type Mode = Annotated[str, WithJsonSchema({"anyOf": [{"enum": ["bridge", "native", "adapter"]}, {"type": "string"}]})]
+"""One of the modes that come with the platform, or one that it was given: its registry knows."""
 
 
 class ModelSpec(Block):
@@ -65,11 +66,13 @@ class AgentToolsSpec(Block):
 class BudgetSpec(Block):
     """What a run, or an agent within a run, may use. At least one bound is needed."""
 
-    tokens: int | None = Field(default=None, gt=0)
-    cost_usd: float | None = Field(default=None, gt=0)
-    calls: int | None = Field(default=None, gt=0)
-    seconds: float | None = Field(default=None, gt=0)
-    on_budget: Literal["fail", "ask"] = "fail"
+    tokens: int | None = Field(default=None, gt=0, description="Input and output together.")
+    cost_usd: float | None = Field(default=None, gt=0, description="US dollars by list price.")
+    calls: int | None = Field(default=None, gt=0, description="Questions to models.")
+    seconds: float | None = Field(default=None, gt=0, description="Time at work, without waiting for people.")
+    on_budget: Literal["fail", "ask"] = Field(
+        default="fail", description="When it is used up: the run fails, or a person may allow as much again."
+    )
 
 
 class AgentToolPolicySpec(Block):
@@ -80,8 +83,13 @@ class AgentToolPolicySpec(Block):
     network: bool | None = None
     filesystem: bool | None = None
     shell: bool | None = None
-    on_deny: Literal["fail", "tell_model"] = "fail"
-    approval: dict[str, str] = Field(default_factory=dict)
+    on_deny: Literal["fail", "tell_model"] = Field(
+        default="fail", description="What follows a refused call: the run fails, or the model is told and goes on."
+    )
+    approval: dict[str, ApprovalRule] = Field(
+        default_factory=dict,
+        description="By tool, when a person has to agree before a call: never, always, or CEL over tool and arguments.",
+    )
 
 
 class AgentPoliciesSpec(Block):
@@ -108,6 +116,12 @@ class AgentSpec(Block):
     history: dict[str, Any] | None = None
     middleware: list[str] = Field(default_factory=list)
     policies: AgentPoliciesSpec | None = None
-    output_schema: dict[str, Any] | None = None
-    output_retries: int | None = Field(default=None, ge=0)
-    budget: BudgetSpec | None = None
+    output_schema: dict[str, Any] | None = Field(
+        default=None, description="JSON Schema of the final answer, which is JSON text then."
+    )
+    output_retries: int | None = Field(
+        default=None, ge=0, description="How often an answer that does not fit output_schema is asked for again (2)."
+    )
+    budget: BudgetSpec | None = Field(
+        default=None, description="What the agent may use within one run, all its steps together."
+    )

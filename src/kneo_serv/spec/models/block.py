@@ -1,9 +1,9 @@
 """What all blocks of a spec share."""
 
 from pathlib import PurePosixPath, PureWindowsPath
-from typing import Annotated
+from typing import Annotated, Any
 
-from pydantic import AfterValidator, BaseModel, ConfigDict
+from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict
 from pydantic_core import PydanticCustomError
 
 
@@ -23,3 +23,15 @@ def _confined(value: str) -> str:
 
 type ConfinedPath = Annotated[str, AfterValidator(_confined)]
 """A path that cannot climb out of its folder by its text alone."""
+
+
+def _rule(value: Any) -> Any:
+    if isinstance(value, bool):
+        # YAML reads `yes` and `no` as these, and people mean them.
+        word = "always" if value else "never"
+        raise PydanticCustomError("kneo_approval", f"true and false are no rules of approval; write `{word}`")
+    return value
+
+
+type ApprovalRule = Annotated[str, BeforeValidator(_rule)]
+"""`never`, `always`, or an expression in CEL over `tool` and `arguments`; what it holds is judged by the checks."""

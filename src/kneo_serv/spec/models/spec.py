@@ -23,4 +23,4 @@ class KneoSpec(Block):
     mcp_servers: dict[str, McpServerSpec] = Field(default_factory=dict)
     skills: dict[str, SkillSpec] = Field(default_factory=dict)
     policies: dict[str, Any] = Field(default_factory=dict)
-    budget: BudgetSpec | None = None
+    budget: BudgetSpec | None = Field(default=None, description="What the whole run may use.")

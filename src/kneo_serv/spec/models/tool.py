@@ -4,7 +4,7 @@ from typing import Any, Literal
 
 from pydantic import Field
 
-from kneo_serv.spec.models.block import Block, ConfinedPath
+from kneo_serv.spec.models.block import ApprovalRule, Block, ConfinedPath
 from kneo_serv.spec.models.component import EffectName
 
 
@@ -25,8 +25,11 @@ class ToolSpec(Block):
     agent: str | None = None
     capabilities: list[Literal["network", "filesystem", "shell"]] = Field(default_factory=list)
     effect: EffectName | None = None
-    approval: str = "never"
-    timeout_seconds: float | None = Field(default=None, gt=0)
+    approval: ApprovalRule = Field(
+        default="never",
+        description="When a person has to agree before a call: never, always, or CEL over tool and arguments.",
+    )
+    timeout_seconds: float | None = Field(default=None, gt=0, description="Time of one call.")
 
 
 class McpServerSpec(Block):
