@@ -3,7 +3,7 @@
 from collections.abc import Callable, Collection, Iterable, Mapping
 from typing import Any
 
-from kneo_serv.errors import ToolError
+from kneo_serv.errors import InvalidRequestError, NotFoundError, ToolError, ToolUnavailableError
 from kneo_serv.model.plan import ToolPlan
 from kneo_serv.model.tool import ToolDefinition, ToolPolicy
 from kneo_serv.tools.call_context import CallContext, call_scope
@@ -60,7 +60,8 @@ class Toolbox:
             ToolArgumentValidationError: the arguments do not fit the schema; the handler was not reached.
             StepTimeoutError: the time is over.
             ToolError: the tool is backed by something that cannot be called here.
-            InvalidRequestError: its implementation cannot be imported, or its schema is invalid.
+            ToolUnavailableError: this platform has no such tool, or its implementation cannot be imported.
+            InvalidRequestError: its schema is invalid.
             NotFoundError: no such tool; a KeyError.
         """
         admitted = await self.admit(name, arguments, policy=policy, visible=visible)
@@ -85,7 +86,13 @@ class Toolbox:
     async def _handler(self, name: str, timeout: float | None) -> Handler:
         tool = self._tools.get(name)
         if tool is None or (tool.implementation is None and tool.agent is None and tool.mcp_server is None):
-            return self._registry.handler(name)
+            try:
+                return self._registry.handler(name)
+            except NotFoundError:
+                raise ToolUnavailableError(
+                    f"The tool registry of this platform has no {name!r}. Start it with the code that registers the "
+                    "tool (--tools or --factory on the command line), and continue the run."
+                ) from None
         if tool.implementation is None:
             if tool.agent is not None:
                 raise ToolError(
@@ -93,9 +100,12 @@ class Toolbox:
                 )
             raise ToolError(f"Tool {name!r} is backed by MCP server {tool.mcp_server!r}, which cannot be called here.")
         if name not in self._loaded:
-            self._loaded[name] = await self._pool.run(
-                load_callable, tool.implementation, timeout=timeout, name=f"Importing {tool.implementation!r}"
-            )
+            try:
+                self._loaded[name] = await self._pool.run(
+                    load_callable, tool.implementation, timeout=timeout, name=f"Importing {tool.implementation!r}"
+                )
+            except InvalidRequestError as fault:
+                raise ToolUnavailableError(str(fault)) from fault
         return self._loaded[name]
 
 
