@@ -34,9 +34,9 @@ def test_more_than_one_process_is_refused_on_sqlite_and_told_what_to_do_instead(
 def test_a_key_without_a_certificate_is_no_tls(tmp_path: Path) -> None:
     with pytest.raises(ServeError, match="both"):
         serve(ServeOptions(ssl_keyfile=tmp_path / "key.pem"), make_manager=never)
-    files = {"ssl_keyfile": tmp_path / "key.pem", "ssl_certfile": tmp_path / "cert.pem"}
+    options = ServeOptions(ssl_keyfile=tmp_path / "key.pem", ssl_certfile=tmp_path / "cert.pem")
     with pytest.raises(ServeError, match=r"key\.pem cannot be read"):
-        serve(ServeOptions(**files), make_manager=never)
+        serve(options, make_manager=never)
 
 
 def test_a_busy_port_is_named() -> None:
