@@ -76,6 +76,15 @@ def outside(desk: Shell) -> Iterator[PlatformManager]:
     manager.shutdown()
 
 
+def listens(url: str) -> bool:
+    """Whether somebody answers there."""
+    try:
+        httpx.get(f"{url}/livez", timeout=PATIENCE)
+    except httpx.TransportError:
+        return False
+    return True
+
+
 def ended(manager: PlatformManager, run_id: str, server: Server) -> RunStatus:
     """The status of a run that has ended."""
     until(lambda: manager.get_run(run_id).status.is_terminal, server.process)
@@ -117,6 +126,16 @@ def test_a_run_in_hand_when_the_service_ends_is_gone_on_with_by_the_next_one(
         assert ended(outside, run.id, server) is RunStatus.COMPLETED
     assert outside.get_run(run.id).output_text == "x12"
     assert (desk.folder / "marks").read_text().split() == ["first"]
+
+
+def test_who_presses_ctrl_c_twice_does_not_wait_for_the_runs(desk: Shell, outside: PlatformManager) -> None:
+    with serving(desk) as server:
+        outside.start_run_from_spec(spec=spec("slow"), input_text="x", target="workflow")
+        until((desk.folder / "slow").exists, server.process)
+        server.process.send_signal(signal.SIGINT)
+        # The port is let go at once; by then the first signal has been understood.
+        until(lambda: not listens(server.url), server.process)
+        assert server.stop(signal.SIGINT) == 130
 
 
 def test_a_run_that_ends_in_time_is_waited_for(desk: Shell, outside: PlatformManager) -> None:

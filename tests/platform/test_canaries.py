@@ -65,7 +65,7 @@ def lived(path: Path, answers: list[Answer] | Callable[[dict[str, Any]], Answer]
                 tool_registry=tools,
             ),
             run_state_store=SQLiteStore(path / "runs.sqlite"),
-            options=options(telemetry=telemetry),
+            options=options(telemetry=telemetry, patience_seconds=None),
         )
         result = manager.run_from_spec(
             spec=spec(server.base_url), input_text=f"Use {PROMPT}", metadata={"token": ARGUMENT}, actor="tester"

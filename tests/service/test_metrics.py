@@ -3,15 +3,16 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
+from fastapi import FastAPI
 from fastapi.testclient import TestClient
 from prometheus_client.parser import text_string_to_metric_families
 
+from kneo_serv.errors import QueueFullError
 from kneo_serv.model.task import HumanResponse
 from kneo_serv.platform import PlatformManager
 from kneo_serv.platform.options import PlatformOptions
-from kneo_serv.service.state import Service
 from kneo_serv.testing.scripted_openai import ScriptedOpenAI, text
-from tests.service.doors import AGENT, FAILING, HUMAN, STEPS, door, platform_in
+from tests.service.doors import AGENT, FAILING, HUMAN, STEPS, door, platform_in, refusal
 
 CONTRACT = {
     *("kneo_runs_started_total", "kneo_runs_completed_total", "kneo_runs_failed_total"),
@@ -108,6 +109,7 @@ def test_what_waits_is_shown_with_its_age(idle: PlatformManager) -> None:
         assert (seen["kneo_runs_queued"], seen["kneo_human_tasks_open"]) == (1, 1)
         assert seen["kneo_queue_oldest_seconds"] > 0
         assert seen["kneo_human_tasks_oldest_seconds"] > 0
+        assert (seen["kneo_runs status=blocked"], seen["kneo_runs status=failed"]) == (1, 0)
 
 
 def test_the_time_of_a_decision_is_counted_from_the_question_even_by_another_process(tmp_path: Path) -> None:
@@ -170,7 +172,16 @@ def test_the_workers_are_as_many_as_may_be_at_work(tmp_path: Path) -> None:
         manager.shutdown()
 
 
-def test_a_run_that_was_refused_is_counted() -> None:
-    service = Service()
-    service.metrics.rejected()
-    assert b"kneo_runs_rejected_total 1.0" in service.metrics.text(None)
+def test_a_run_that_was_refused_is_counted(manager: PlatformManager) -> None:
+    with door(manager) as client:
+        app = client.app
+        assert isinstance(app, FastAPI)
+
+        @app.post("/full")
+        async def full() -> None:
+            raise QueueFullError(depth=3, limit=3)
+
+        answer = client.post("/full")
+        assert refusal(answer, 503)["error"] == "queue_full"
+        assert answer.headers["retry-after"] == "5"
+        assert numbers(client)["kneo_runs_rejected_total"] == 1

@@ -1,4 +1,6 @@
+import logging
 import socket
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
@@ -12,6 +14,17 @@ from kneo_serv.service.serve import ServeError, ServeOptions, serve
 def never() -> PlatformManager:
     """Nothing is to be opened where nothing is served."""
     raise AssertionError
+
+
+@pytest.fixture(autouse=True)
+def own_logging() -> Iterator[None]:
+    """Serving sets up the log of the whole process, which is given back afterwards."""
+    loggers = [logging.getLogger(name) for name in (None, "kneo_serv", "uvicorn")]
+    before = [(logger, logger.level, logger.handlers[:]) for logger in loggers]
+    yield
+    for logger, level, handlers in before:
+        logger.setLevel(level)
+        logger.handlers[:] = handlers
 
 
 @pytest.fixture(autouse=True)

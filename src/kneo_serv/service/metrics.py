@@ -184,4 +184,9 @@ def _gauges(gauges: Gauges | None) -> list[Collector]:
         gauge = Gauge(name, about, registry=None)
         gauge.set(value)
         made.append(gauge)
+    if gauges is not None:
+        runs = Gauge("kneo_runs", "Runs in the database, by status.", ["status"], registry=None)
+        for status, number in gauges.runs.items():
+            runs.labels(status).set(number)
+        made.append(runs)
     return made

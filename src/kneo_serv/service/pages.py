@@ -2,8 +2,6 @@
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from datetime import UTC, datetime
-from math import inf, nextafter
 from typing import Any
 
 from fastapi.exceptions import RequestValidationError
@@ -14,9 +12,9 @@ from kneo_serv.model.run import RunRecord
 from kneo_serv.platform.platform import Platform
 from kneo_serv.platform.views import run_view
 from kneo_serv.service.answers import told_by_door
-from kneo_serv.service.errors import RequestRefused
 from kneo_serv.service.listing import WINDOW, Order, listing, sorted_by
 from kneo_serv.service.schemas.runs import RunsQuery
+from kneo_serv.service.timestamps import since, until
 
 INDEXED = ("created_at", "updated_at", "started_at", "completed_at", "status", "workflow_name", "agent_name")
 """Sorts that cost the same however many runs there are."""
@@ -77,7 +75,7 @@ def filter_of(query: RunsQuery, tenant: str | None) -> RunFilter:
     """The conditions of a query. Raises RequestRefused (`invalid_timestamp`)."""
     kind = query.workflow_kind
     how = kind if kind in ("agent", "workflow") else None
-    before = moment("created_before", query.created_before)
+    before = until("created_before", query.created_before or None)
     return RunFilter(
         status=(query.status,) if query.status else (),
         workflow_kind=None if how else kind or None,
@@ -86,27 +84,10 @@ def filter_of(query: RunsQuery, tenant: str | None) -> RunFilter:
         agent_name=query.agent_name,
         session_id=query.session_id,
         has_error=query.has_error,
-        created_after=moment("created_after", query.created_after),
-        # The bound of the store is exclusive.
-        created_before=None if before is None else nextafter(before, inf),
+        created_after=since("created_after", query.created_after or None),
+        created_before=before,
         q=query.q or None,
         tenant=tenant,
-    )
-
-
-def moment(name: str, text: str | None) -> float | None:
-    """Seconds since the epoch of an ISO 8601 text; without an offset it is UTC. Raises RequestRefused."""
-    if text is None or not text.strip():
-        return None
-    # A plus sign that nobody encoded comes as a space.
-    for written in (text.strip(), "+".join(text.strip().rsplit(" ", 1))):
-        try:
-            read = datetime.fromisoformat(written)
-            return (read if read.tzinfo is not None else read.replace(tzinfo=UTC)).timestamp()
-        except (ValueError, OverflowError):
-            continue
-    raise RequestRefused(
-        "invalid_timestamp", f"{name} must be an ISO 8601 time, such as 2026-05-10T12:34:56Z.", param=name
     )
 
 

@@ -9,6 +9,7 @@ import socket
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
+from types import FrameType
 from typing import TYPE_CHECKING
 
 import uvicorn
@@ -24,6 +25,7 @@ if TYPE_CHECKING:
     from kneo_serv.platform import PlatformManager
 
 _BACKLOG = 2048
+_INTERRUPTED = 130
 _AFTER_DRAINING = 5.0
 """Seconds that answers to callers may take which the end of the platform has set free."""
 
@@ -111,6 +113,12 @@ class _Server(uvicorn.Server):
         await super().startup(sockets)
         if self.started:
             self._tell()
+
+    def handle_exit(self, sig: int, frame: FrameType | None) -> None:
+        if self.should_exit and sig == signal.SIGINT:
+            # Whoever asks twice means now. The journal stands a kill, so nothing is lost but what is in flight.
+            os._exit(_INTERRUPTED)
+        super().handle_exit(sig, frame)
 
     async def shutdown(self, sockets: list[socket.socket] | None = None) -> None:
         self._service.draining = True

@@ -36,9 +36,11 @@ class SessionHost:
 
     def close(self) -> None:
         """Ends the sessions, the loop and the thread; waits for them."""
-        self.submit(self.servers.close()).result(_CLOSING_SECONDS)
-        self._loop.call_soon_threadsafe(self._loop.stop)
-        self._thread.join(_CLOSING_SECONDS)
+        try:
+            self.submit(self.servers.close()).result(_CLOSING_SECONDS)
+        finally:
+            self._loop.call_soon_threadsafe(self._loop.stop)
+            self._thread.join(_CLOSING_SECONDS)
 
     def _run(self) -> None:
         asyncio.set_event_loop(self._loop)

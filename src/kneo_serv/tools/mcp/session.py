@@ -139,10 +139,10 @@ class Session:
             yield
         finally:
             self._users -= 1
-            if not self._users:
+            if not self._users and self._retired:
+                self._leave.set()
+            elif not self._users:
                 self._idle = self._loop.call_later(self._options.idle_seconds, self.retire)
-                if self._retired:
-                    self._leave.set()
 
     async def _client(self) -> Client:
         # Shielded, since the caller that happens to be the first one does not own the opening.
@@ -233,7 +233,8 @@ class Session:
             yield WatchedMessages(received, self._over), sent
 
     def _over(self) -> None:
-        self._reason = "the connection was lost"
+        if not self._leave.is_set():
+            self._reason = "the connection was lost"
         self.end()
 
     def _refused(self, reason: str) -> None:
