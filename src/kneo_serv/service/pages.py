@@ -3,7 +3,6 @@
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
-from math import inf, nextafter
 from typing import Any
 
 from fastapi.exceptions import RequestValidationError
@@ -22,6 +21,8 @@ INDEXED = ("created_at", "updated_at", "started_at", "completed_at", "status", "
 """Sorts that cost the same however many runs there are."""
 
 _CHUNK = 1_000
+_HALF = 6e-7
+"""Of a microsecond, and a bit, in seconds."""
 _LONG = ("input_text", "output_text", "tags", "metadata", "usage")
 _KEYS = frozenset(
     (
@@ -77,6 +78,7 @@ def filter_of(query: RunsQuery, tenant: str | None) -> RunFilter:
     """The conditions of a query. Raises RequestRefused (`invalid_timestamp`)."""
     kind = query.workflow_kind
     how = kind if kind in ("agent", "workflow") else None
+    after = moment("created_after", query.created_after)
     before = moment("created_before", query.created_before)
     return RunFilter(
         status=(query.status,) if query.status else (),
@@ -86,9 +88,9 @@ def filter_of(query: RunsQuery, tenant: str | None) -> RunFilter:
         agent_name=query.agent_name,
         session_id=query.session_id,
         has_error=query.has_error,
-        created_after=moment("created_after", query.created_after),
-        # The bound of the store is exclusive.
-        created_before=None if before is None else nextafter(before, inf),
+        # Both bounds are inclusive, and times are told in whole microseconds: so they hold for what is told.
+        created_after=None if after is None else after - _HALF,
+        created_before=None if before is None else before + _HALF,
         q=query.q or None,
         tenant=tenant,
     )
