@@ -4,6 +4,7 @@ import pytest
 
 from kneo_serv.errors import SettingsError
 from kneo_serv.settings import SETTINGS, Settings
+from kneo_serv.tools.mcp import McpOptions
 
 
 def test_an_empty_environment_gives_the_defaults() -> None:
@@ -115,3 +116,24 @@ def test_the_platform_works_by_the_settings() -> None:
         {"KNEO_SERV_QUEUE_MAX_ATTEMPTS": "7", "KNEO_SERV_WORKER_LEASE_SECONDS": "3", "KNEO_SERV_PATIENCE_SECONDS": "5"}
     ).platform_options()
     assert (options.max_takeovers, options.lease_seconds, options.patience_seconds) == (7, 3.0, 5.0)
+
+
+def test_the_page_about_mcp_names_its_settings_and_their_defaults() -> None:
+    page = (Path(__file__).parents[1] / "docs" / "mcp.md").read_text(encoding="utf-8")
+    mine = [setting for setting in SETTINGS if setting.variable.startswith("KNEO_SERV_MCP_")]
+    assert len(mine) == 5
+    for setting in mine:
+        assert f"| `{setting.variable}` | {setting.default:g} | {setting.help} |" in page
+
+
+def test_the_platform_and_scripts_ask_mcp_servers_by_the_same_settings() -> None:
+    environ = {
+        "KNEO_SERV_MCP_CONNECT_TIMEOUT_SECONDS": "3",
+        "KNEO_SERV_MCP_TIMEOUT_SECONDS": "4",
+        "KNEO_SERV_MCP_RETRIES": "5",
+        "KNEO_SERV_MCP_RETRY_BACKOFF_SECONDS": "6",
+        "KNEO_SERV_MCP_IDLE_SECONDS": "7",
+    }
+    options = Settings.from_env(environ).platform_options().mcp
+    assert options == McpOptions.from_env(environ) == McpOptions(3, 4, 5, 6, 7)
+    assert Settings.from_env({}).platform_options().mcp == McpOptions()

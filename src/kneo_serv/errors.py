@@ -222,6 +222,18 @@ class ToolError(StepError):
     code = "tool_error"
 
 
+class ToolUnavailableError(ToolError):
+    """The platform has no such tool, or cannot import it. That is its operator's business, not the model's."""
+
+    code = "tool_unavailable"
+
+
+class ToolOutcomeUnknownError(ToolError):
+    """What should have answered a tool call is gone: nobody knows whether the call happened."""
+
+    code = "tool_outcome_unknown"
+
+
 class ToolPolicyViolation(ToolError):
     """The guard refused a tool call; the handler was not reached."""
 

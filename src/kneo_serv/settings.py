@@ -326,6 +326,33 @@ class Settings:
         Switch(),
         "Whether the time limit holds for each attempt, and one that ran out of it is followed by the next.",
     )
+    mcp_connect_timeout_seconds: float = _setting(
+        "KNEO_SERV_MCP_CONNECT_TIMEOUT_SECONDS",
+        30.0,
+        Seconds(0, _DAY, above=True),
+        "How long an MCP server may take to start, or to be reached, and to introduce itself.",
+    )
+    mcp_timeout_seconds: float = _setting(
+        "KNEO_SERV_MCP_TIMEOUT_SECONDS",
+        120.0,
+        Seconds(0, _DAY, above=True),
+        "Time limit of one call of an MCP tool, where neither the tool nor its server sets one.",
+    )
+    mcp_retries: int = _setting(
+        "KNEO_SERV_MCP_RETRIES",
+        0,
+        WholeNumber(0, 100),
+        "Further attempts when an MCP server cannot be reached, or ends during a call that may be repeated.",
+    )
+    mcp_retry_backoff_seconds: float = _setting(
+        "KNEO_SERV_MCP_RETRY_BACKOFF_SECONDS", 0.5, Seconds(0, 60), "Wait before the first of them; it doubles."
+    )
+    mcp_idle_seconds: float = _setting(
+        "KNEO_SERV_MCP_IDLE_SECONDS",
+        300.0,
+        Seconds(0, _DAY),
+        "How long a session with an MCP server is kept that nobody uses.",
+    )
     token_budget: int | None = _setting(
         "KNEO_SERV_TOKEN_BUDGET",
         None,
@@ -443,6 +470,7 @@ class Settings:
         from kneo_serv.model.run import SessionConcurrency
         from kneo_serv.observe import TelemetryOptions
         from kneo_serv.platform.options import PlatformOptions
+        from kneo_serv.tools.mcp import McpOptions
 
         return PlatformOptions(
             worker_concurrency=self.worker_concurrency,
@@ -456,6 +484,13 @@ class Settings:
             retry_on_timeout=self.workflow_retry_on_timeout,
             trace_max_events=self.trace_max_events,
             require_spec_bundles=self.require_spec_bundles,
+            mcp=McpOptions(
+                connect_seconds=self.mcp_connect_timeout_seconds,
+                call_seconds=self.mcp_timeout_seconds,
+                retries=self.mcp_retries,
+                backoff_seconds=self.mcp_retry_backoff_seconds,
+                idle_seconds=self.mcp_idle_seconds,
+            ),
             session_concurrency=SessionConcurrency(self.session_concurrency),
             token_budget=self.token_budget,
             telemetry=TelemetryOptions(

@@ -8,7 +8,8 @@ from dataclasses import replace
 
 import pytest
 
-from kneo_serv.testing.scripted_openai import ScriptedOpenAI, text, tool_call
+from kneo_serv.testing.scripted_openai import text, tool_call
+from kneo_serv.testing.scripted_server import ScriptedServer, scripted
 from tests.acceptance.shell import Shell
 from tests.acceptance.tutorial import FILES, LOCKED_AGENT, MY_TOOLS
 
@@ -16,17 +17,23 @@ ANSWER = "The email for u-002 is bob@example.com."
 PREPARE = "from examples.my_factory import build_platform; manager = build_platform(); "
 
 
+@pytest.fixture(params=["openai", "openai-responses"])
+def api(request: pytest.FixtureRequest) -> str:
+    """The provider's name: chat completions as the tutorial has it, or the responses API."""
+    return str(request.param)
+
+
 @pytest.fixture
-def model() -> Iterator[ScriptedOpenAI]:
-    with ScriptedOpenAI([tool_call("lookup_user", {"user_id": "u-002"}), text(ANSWER)]) as server:
+def model(api: str) -> Iterator[ScriptedServer]:
+    with scripted(api, [tool_call("lookup_user", {"user_id": "u-002"}), text(ANSWER)]) as server:
         yield server
 
 
 @pytest.fixture
-def reader(shell: Shell, model: ScriptedOpenAI) -> Shell:
+def reader(shell: Shell, model: ScriptedServer, api: str) -> Shell:
     """The terminal of somebody who wrote the four files and exported a key."""
     for path, content in FILES.items():
-        shell.write(path, content)
+        shell.write(path, content.replace("provider: openai", f"provider: {api}"))
     return replace(shell, variables={"OPENAI_API_KEY": "sk-acceptance-test", "OPENAI_BASE_URL": model.base_url})
 
 
@@ -62,10 +69,14 @@ def test_3_the_spec_is_valid_where_the_tool_is_registered_and_tells_where_it_is_
     assert "lookup_user" in fault["message"]
 
 
-def test_4_the_agent_calls_the_tool_and_answers(reader: Shell, model: ScriptedOpenAI) -> None:
+def test_4_the_agent_calls_the_tool_and_answers(reader: Shell, model: ScriptedServer, api: str) -> None:
     assert run_lookup(reader).startswith("run_")
     first, second = model.requests
     (offered,) = first["tools"]
+    if api == "openai-responses":
+        assert (offered["name"], offered["parameters"]["required"]) == ("lookup_user", ["user_id"])
+        assert second["input"][-1]["output"] == "bob@example.com"
+        return
     assert offered["function"]["name"] == "lookup_user"
     assert offered["function"]["parameters"]["required"] == ["user_id"]
     assert second["messages"][-1]["role"] == "tool"
@@ -98,8 +109,8 @@ def test_5_the_trace_names_the_tool_and_holds_neither_arguments_nor_results(read
     assert "lookup_user" in table
 
 
-def test_6_a_policy_that_allows_the_tool_lets_it_through(reader: Shell) -> None:
-    reader.write("examples/lookup_agent.yaml", LOCKED_AGENT)
+def test_6_a_policy_that_allows_the_tool_lets_it_through(reader: Shell, api: str) -> None:
+    reader.write("examples/lookup_agent.yaml", LOCKED_AGENT.replace("provider: openai", f"provider: {api}"))
     types = [event["type"] for event in reader.trace(run_lookup(reader))]
     assert "tool_call_completed" in types
     assert "tool_policy_denied" not in types
@@ -110,9 +121,10 @@ def test_6_a_policy_that_allows_the_tool_lets_it_through(reader: Shell) -> None:
     [("- lookup_user\n", "- web_search\n"), ("deny: []", "deny: [lookup_user]")],
 )
 def test_6_a_policy_that_refuses_the_tool_keeps_the_call_from_the_handler(
-    reader: Shell, policy: tuple[str, str]
+    reader: Shell, api: str, policy: tuple[str, str]
 ) -> None:
-    reader.write("examples/lookup_agent.yaml", LOCKED_AGENT.replace(*policy))
+    locked = LOCKED_AGENT.replace("provider: openai", f"provider: {api}")
+    reader.write("examples/lookup_agent.yaml", locked.replace(*policy))
     marker = '    open("handler-was-reached", "w").close()\n    user_id = args.get'
     reader.write("examples/my_tools.py", MY_TOOLS.replace("    user_id = args.get", marker))
     with reader.start(sys.executable, "-m", "examples.run_lookup") as process:

@@ -7,6 +7,7 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
+from kneo_serv.model.idempotency import IdempotencyKey
 from kneo_serv.model.ids import RunId
 from kneo_serv.model.message import Role, ToolCall, Turn, TurnRequest
 from kneo_serv.model.page import Page, RunFilter
@@ -191,6 +192,8 @@ def plan(name: str) -> Plan:
 
 
 PLANS = {name: plan(name) for name in SPECS}
+CREATE = IdempotencyKey("runs:create", "client", "one", "body")
+RESUME = IdempotencyKey("human:resume", "client", "one", "body")
 
 
 def live(
@@ -224,6 +227,10 @@ async def _live(
         ),
     )
     await platform.open()
+    if way == "keyed":
+        await _ask_with_keys(platform, name)
+        await platform.close(timeout=5)
+        return
     run_id = await _begun(platform, name)
     if run_id is None:
         submission = Submission(PLANS[name], "the report")
@@ -239,6 +246,15 @@ async def _live(
         await platform.answer(task.continuation_id, HumanResponse(task.request.id, decision, content))
         record = await _rest(platform, run_id, by_worker=way == "worker")
     await platform.close(timeout=5)
+
+
+async def _ask_with_keys(platform: Platform, name: str) -> None:
+    """The life of a client who looks for nothing, but sends each request under its key, and all of them again."""
+    record = await platform.start(Submission(PLANS[name], "the report"), hold=True, key=CREATE)
+    await platform.run_to_rest(record.id, patience=None)
+    (task,) = await platform.store.list_tasks(run_id=record.id, status=None)
+    await platform.answer(task.continuation_id, HumanResponse(task.request.id, Decision.APPROVED), key=RESUME)
+    await platform.run_to_rest(record.id, patience=None)
 
 
 async def _begun(platform: Platform, name: str) -> RunId | None:

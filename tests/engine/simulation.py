@@ -355,7 +355,8 @@ def _tool_event(effect: CallTool, answer: Answer) -> ev.Event:
     key, step_id, call = effect.key, effect.step.id, effect.call
     match answer:
         case Fails(error_type):
-            return ev.ToolCallFailed(key, step_id, call.id, call.name, error_type, "it failed")
+            missing = error_type == "missing"
+            return ev.ToolCallFailed(key, step_id, call.id, call.name, error_type, "it failed", unavailable=missing)
         case Denied(reason):
             return ev.ToolPolicyDenied(key, step_id, call.id, call.name, reason)
         case _:

@@ -246,3 +246,11 @@ def test_a_command_names_the_agent_and_the_attempt() -> None:
     (command,) = decide(world.plan, world.run, world.now)
     assert isinstance(command, RunAgentTurn)
     assert (command.agent, command.attempt, command.turn) == (ROOT, 1, 1)
+
+
+def test_a_tool_that_is_not_there_fails_the_step_and_is_called_when_the_run_is_continued() -> None:
+    world = run(_react(), {"a": [Says(tools=("t", "u")), Says("done")], "t": [Fails("missing"), "T"], "u": "U"})
+    assert world.outcome == ("failed", "tool_unavailable")
+    assert world.carry_on().outcome == ("completed", "done>z")
+    assert tool_answers(world.sent[1]) == ["T", "U"]
+    assert world.begun == ["a", "t", "u", "t", "a", "z"]

@@ -20,10 +20,11 @@ def compiler() -> SpecCompiler:
     return SpecCompiler(runtime_registry=default_registry(environ={"OPENAI_API_KEY": "key"}), tool_registry=registry)
 
 
-def test_the_four_examples_are_there() -> None:
+def test_the_examples_are_there() -> None:
     assert SPECS == [
         "human_approval_workflow.yaml",
         "invoice_approval.yaml",
+        "mcp_agent.yaml",
         "research_agent.yaml",
         "smoke_human_workflow.yaml",
     ]

@@ -224,7 +224,7 @@ def test_a_policy_of_an_environment_is_kept_told_and_previewed(tmp_path: Path) -
         ran = platform.run_from_spec(spec=spec(step("upper")), input_text="tea", environment="prod")
         preview = platform.preview_environment_policy("prod", {"require_human_review": True})
         assert preview["newly_blocking"] == [ran.run_id]
-        assert preview["diff"] == {"require_human_review": {"before": False, "after": True}}
+        assert preview["diff"]["require_human_review"] == {"from": None, "to": True}
         before, after = platform.set_environment_policy("prod", {"require_human_review": True}, actor="mia")
         assert (before, after.require_human_review) == (None, True)
         assert list(platform.list_environment_policies()) == ["prod"]

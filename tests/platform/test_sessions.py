@@ -38,6 +38,36 @@ def test_an_agent_remembers_what_was_said_in_its_session(tmp_path: Path) -> None
     asyncio.run(story())
 
 
+def test_tenants_with_one_session_id_know_nothing_of_each_other(tmp_path: Path) -> None:
+    async def story() -> None:
+        stage = Speakers()
+        async with opened(tmp_path, stage) as platform:
+            plan = compiled({"system_prompt": "be kind"})
+            for tenant in ("north", "south", None):
+                for text in (f"first of {tenant}", f"second of {tenant}"):
+                    await run(platform, plan, text, tenant=tenant, **ALONE)
+        for number, tenant in enumerate(("north", "south", None)):
+            assert stage.told_to("root")[2 * number + 1] == [
+                ("system", "be kind"), ("user", f"first of {tenant}"), ("assistant", f"root heard first of {tenant}"),
+                ("user", f"second of {tenant}"),
+            ]  # fmt: skip
+
+    asyncio.run(story())
+
+
+def test_a_tenant_does_not_wait_for_the_session_of_another_one(tmp_path: Path) -> None:
+    async def story() -> None:
+        async with opened(tmp_path, Speakers()) as platform:
+            gated = flow_of(step("gated"))
+            first = await begun(platform, gated, "held by north", session_id="s", tenant="north")
+            done = await run(platform, flow_of(step("upper")), "tea", session_id="s", tenant="south")
+            assert (done.status, done.tenant) == (RunStatus.COMPLETED, "south")
+            GATES["held by north"].passable.set()
+            await platform.run_to_rest(first, patience=PATIENCE)
+
+    asyncio.run(story())
+
+
 def test_each_agent_remembers_its_own_words(tmp_path: Path) -> None:
     async def story() -> None:
         stage = Speakers()

@@ -431,3 +431,16 @@ def test_an_agent_over_its_budget_fails_the_run_by_name(tmp_path: Path) -> None:
             assert record.error_message == "Agent 'root' used 11 tokens; its budget is 5."
 
     told(story)
+
+
+def test_a_tool_that_this_platform_lacks_fails_the_step_and_not_the_model(tmp_path: Path) -> None:
+    async def story() -> None:
+        plan = compiled(with_tools("look"))
+        lacking = replace(plan.tools["look"], implementation="tests.platform.speakers.nowhere")
+        speakers = Speakers({"root": [calls(("look", {})), "done"]})
+        async with opened(tmp_path, speakers) as platform:
+            record = await run(platform, replace(plan, tools={**plan.tools, "look": lacking}), target="agent")
+            assert (record.status, record.error_type) == (RunStatus.FAILED, "tool_unavailable")
+            assert len(speakers.told) == 1
+
+    told(story)

@@ -1,5 +1,6 @@
 """Lists go by an index and sort nothing, so that a page costs the same however much there is."""
 
+import asyncio
 import sqlite3
 from collections.abc import Callable, Iterator
 from contextlib import closing
@@ -11,10 +12,12 @@ import pytest
 from kneo_serv.model.page import AuditFilter, Cursor, Page, RunFilter
 from kneo_serv.model.run import RunStatus
 from kneo_serv.model.task import TaskStatus
-from kneo_serv.store.sqlite import pages
+from kneo_serv.store.sqlite import SQLiteStore, pages
 from kneo_serv.store.sqlite.filters import task_conditions, task_sort
 from kneo_serv.store.sqlite.gauges import gauges
+from kneo_serv.store.sqlite.queries import FEED_SPAN
 from kneo_serv.store.sqlite.schema import migrate
+from kneo_serv.testing.store_suite.samples import new_run, run_id
 
 RUNS = 10_000
 AFTER = Cursor(5_000.0, "run_5000")
@@ -223,3 +226,28 @@ def test_gauges_do_not_count_what_is_over(full: sqlite3.Connection) -> None:
     assert told.runs[RunStatus.FAILED] == RUNS // 10
     assert steps_of(full, lambda: gauges(full)) < 20
     full.execute("UPDATE human_tasks SET status = 'open'")
+
+
+def test_a_tenants_feed_passes_over_what_is_of_others(tmp_path: Path) -> None:
+    async def look() -> None:
+        store = SQLiteStore(tmp_path / "runs.sqlite")
+        await store.open()
+        await store.create(new_run("others"))
+        with closing(sqlite3.connect(store.path)) as connection:
+            connection.execute(
+                "WITH RECURSIVE n(i) AS (SELECT 2 UNION ALL SELECT i + 1 FROM n WHERE i < ?)"
+                " INSERT INTO run_events (run_id, seq, kind, at, payload) SELECT ?, i, 'k', i, '{}' FROM n",
+                (FEED_SPAN * 3, run_id("others")),
+            )
+            connection.commit()
+        for name in ("one", "two", "three"):
+            await store.create(new_run(name, tenant="north"))
+        found = await store.feed(tenant="north", limit=2)
+        assert [item.run_id for item in found] == [run_id("one"), run_id("two")]
+        rest = await store.feed(tenant="north", after=found[-1].position)
+        assert [item.run_id for item in rest] == [run_id("three")]
+        assert await store.feed(tenant="south") == []
+        assert len(await store.feed(tenant="", limit=FEED_SPAN * 4)) == FEED_SPAN * 3
+        await store.close()
+
+    asyncio.run(look())

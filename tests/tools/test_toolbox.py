@@ -7,12 +7,12 @@ from typing import Any
 import pytest
 
 from kneo_serv.errors import (
-    InvalidRequestError,
     NotFoundError,
     StepTimeoutError,
     ToolArgumentValidationError,
     ToolError,
     ToolPolicyViolation,
+    ToolUnavailableError,
 )
 from kneo_serv.model.ids import RunId, StepKey
 from kneo_serv.model.plan import ToolPlan
@@ -200,17 +200,17 @@ def test_tools_that_cannot_be_called_say_why(plan_box: Toolbox) -> None:
         call(plan_box, "agentic", {})
     with pytest.raises(ToolError, match="'remote' is backed by MCP server 'files'"):
         call(plan_box, "remote", {})
-    with pytest.raises(InvalidRequestError, match="Did you mean 'key'"):
+    with pytest.raises(ToolUnavailableError, match="Did you mean 'key'"):
         call(plan_box, "hung", {})
     with pytest.raises(NotFoundError, match="Unknown tool: nope"):
         call(plan_box, "nope", {}, visible=["nope"])
 
 
 def test_definitions_come_in_the_asked_order_and_the_plan_hides_the_registry(plan_box: Toolbox) -> None:
-    asked = plan_box.definitions(["local", "fetch"])
+    asked = asyncio.run(plan_box.described(["local", "fetch"]))
     assert [each.description for each in asked] == ["Async.", "Of the plan."]
     with pytest.raises(KeyError):
-        plan_box.definitions(["nope"])
+        asyncio.run(plan_box.described(["nope"]))
 
 
 def test_a_guarded_registry_marks_what_it_checked() -> None:

@@ -157,7 +157,9 @@ class LocalBackend:
 
             # What the user's own code prints must not stand in the answer.
             with redirect_stdout(sys.stderr):
-                self._opened = create_platform_manager(code, state_path=str(self._state_path), patient=True)
+                self._opened = create_platform_manager(
+                    code, state_path=str(self._state_path), patient=True, secrets=self._workspace.secrets
+                )
         return self._opened
 
     def _has_state(self) -> bool:

@@ -88,7 +88,7 @@ def open_subject(
     path = workspace.spec(spec)
     # What the project's own code prints must not stand in the answer.
     with redirect_stdout(sys.stderr):
-        compiler = create_compiler(workspace.code)
+        compiler = create_compiler(workspace.code, secrets=workspace.secrets)
     return subject_in(workspace, path, overlays, compiler)
 
 

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING
 from kneo_serv.cli.files import existing_file
 
 if TYPE_CHECKING:
+    from kneo_serv.model.secret import Secrets
     from kneo_serv.service.custom_code import CustomCode
     from kneo_serv.spec.project import ProjectContext
 
@@ -44,6 +45,16 @@ class Workspace:
         return custom_code(
             tools=self.tools, factory=self.factory, settings=Settings.from_env(self.environ), project=self.project
         )
+
+    @property
+    def secrets(self) -> "Secrets":
+        """Which variables hold which keys, as the project's config says."""
+        from kneo_serv.model.secret import Secrets
+
+        config = self.project.config
+        if config is None:
+            return Secrets(self.environ)
+        return Secrets(self.environ, config.secrets.provider_env, config.secrets.extra_env)
 
     def spec(self, given: Path | None) -> Path:
         """The spec to work on: the one that was named (from here, or else from the root), or the project's own.

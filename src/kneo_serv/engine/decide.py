@@ -25,7 +25,7 @@ from kneo_serv.engine.guards import admission, release, results
 from kneo_serv.engine.joins import broken_by
 from kneo_serv.engine.openings import input_of
 from kneo_serv.engine.order import Next, Stuck, next_in
-from kneo_serv.engine.steps import MAX_ITERATIONS, OUTPUT_INVALID, TOOL_ERROR, TOOL_POLICY_DENIED
+from kneo_serv.engine.steps import MAX_ITERATIONS, OUTPUT_INVALID, TOOL_ERROR, TOOL_POLICY_DENIED, TOOL_UNAVAILABLE
 from kneo_serv.engine.transfers import offered
 from kneo_serv.engine.turns import calls_open, conversation, doubtful_call, is_planning
 from kneo_serv.engine.variables import VARIABLE_TYPE, misfit
@@ -229,6 +229,9 @@ def _lost(state: StepState, agent: AgentPlan) -> FailStep | None:
     for call in state.calls:
         if call.phase is CallPhase.DENIED and agent.tool_policy.on_deny is OnDeny.FAIL:
             return FailStep(state.key, TOOL_POLICY_DENIED, call.output, violation=True)
+    for call in state.calls:
+        if call.phase is CallPhase.FAILED and call.unavailable:
+            return FailStep(state.key, TOOL_UNAVAILABLE, f"Tool {call.call.name}: {call.output}")
     for call in state.calls:
         child = state.frame.live.get(call_key(state, call)) if is_nested(state, call) and state.frame else None
         if child is None or child.phase is not StepPhase.FAILED:

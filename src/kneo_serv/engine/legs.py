@@ -5,7 +5,7 @@ from dataclasses import replace
 
 from kneo_serv.engine.frames import flow_of, holds_calls, is_nested
 from kneo_serv.engine.guards import GUARDRAIL_VIOLATION, asked_again, forgiven, taken_up
-from kneo_serv.engine.steps import MAX_ITERATIONS, OUTPUT_INVALID, TOOL_ERROR
+from kneo_serv.engine.steps import MAX_ITERATIONS, OUTPUT_INVALID, TOOL_ERROR, TOOL_UNAVAILABLE
 from kneo_serv.engine.variables import VARIABLE_TYPE
 from kneo_serv.model.plan import FlowType, Plan
 from kneo_serv.model.run import CallPhase, Frame, Screening, StepPhase, StepState
@@ -81,14 +81,16 @@ def _revived(state: StepState) -> StepState:
     if state.error_type in (MAX_ITERATIONS, OUTPUT_INVALID):
         return replace(fresh, messages=(), calls=(), turn=0, outline=None, misfits=0, misfit=None)
     # A failed call that the model may hear of stays answered, unless it is what the step failed of.
-    answered = (CallPhase.DONE,) if state.error_type == TOOL_ERROR else (CallPhase.DONE, CallPhase.FAILED)
+    answered = (
+        (CallPhase.DONE,) if state.error_type in (TOOL_ERROR, TOOL_UNAVAILABLE) else (CallPhase.DONE, CallPhase.FAILED)
+    )
     return replace(
         fresh,
         calls=tuple(
             # An approval counts for one call; another one of the same kind is asked about anew.
             call
             if call.phase in answered or is_nested(fresh, call)
-            else replace(call, phase=CallPhase.READY, output="", approved=None)
+            else replace(call, phase=CallPhase.READY, output="", approved=None, unavailable=False)
             for call in state.calls
         ),
     )

@@ -41,6 +41,9 @@ OUTPUT_INVALID = "output_invalid"
 TOOL_POLICY_DENIED = "tool_policy_denied"
 """Error type of an agent that called what its tool policy refuses."""
 
+TOOL_UNAVAILABLE = "tool_unavailable"
+"""Error type of an agent whose tool is not to be had on this platform."""
+
 TOOL_ERROR = "tool_error"
 """Error type of an agent that stops when a tool fails (`stop_on_tool_error`)."""
 
@@ -85,7 +88,8 @@ def fold_step(plan: Plan, frame: Frame, event: StepEvent, given: str = "") -> Fr
         case ev.ToolCallFailed() if event.uncertain:
             return with_step(frame, _in_doubt(plan, frame.live[event.key], event))
         case ev.ToolCallFailed():
-            return with_step(frame, _call(frame.live[event.key], event.call_id, CallPhase.FAILED, event.message))
+            state = _call(frame.live[event.key], event.call_id, CallPhase.FAILED, event.message)
+            return with_step(frame, _without_tool(state, event.call_id) if event.unavailable else state)
         case ev.ToolPolicyDenied():
             return with_step(frame, _call(frame.live[event.key], event.call_id, CallPhase.DENIED, event.reason))
         case ev.HumanAnswered():
@@ -387,6 +391,11 @@ def _called(plan: Plan, state: StepState, event: ev.ToolCallStarted) -> StepStat
     if frame is None:
         frame = Frame(CALLS_FLOW, nested_key(state.key, state.attempt), text)
     return replace(state, frame=with_step(frame, child))
+
+
+def _without_tool(state: StepState, call_id: str) -> StepState:
+    calls = tuple(replace(call, unavailable=True) if call.call.id == call_id else call for call in state.calls)
+    return replace(state, calls=calls)
 
 
 def _in_doubt(plan: Plan, state: StepState, event: ev.ToolCallFailed) -> StepState:

@@ -128,6 +128,8 @@ class CallState:
     """The person wrote other arguments."""
     admitted: bool = False
     """The guard lets it pass to the agent that answers it."""
+    unavailable: bool = False
+    """The tool is not to be had here: the step fails, and calls it when the run is continued."""
     inner: bool = False
     """A runtime with a loop of its own made it, within a model turn that is not over."""
 

@@ -6,6 +6,7 @@ from typing import Any, Protocol
 from kneo_serv.model.plan import AgentPlan, Plan
 from kneo_serv.runtime import Runtime
 from kneo_serv.tools import HandlerPool, Toolbox, ToolRegistry, load_callable
+from kneo_serv.tools.mcp import McpOptions, McpServers, McpTools
 
 
 class Runtimes(Protocol):
@@ -19,13 +20,14 @@ class Runtimes(Protocol):
 class Equipment:
     """Runtimes, toolboxes and functions by plan. Belongs to one event loop."""
 
-    def __init__(self, *, tools: ToolRegistry, runtimes: Runtimes, pool: HandlerPool) -> None:
+    def __init__(self, *, tools: ToolRegistry, runtimes: Runtimes, pool: HandlerPool, mcp: McpOptions) -> None:
         self._tools = tools
         self._runtimes = runtimes
         self._pool = pool
         self._made: dict[tuple[str, str], Runtime] = {}
         self._functions: dict[str, Callable[..., Any]] = {}
         self._toolboxes: dict[str, Toolbox] = {}
+        self._mcp = McpServers(mcp, pool=pool)
 
     def runtime(self, plan: Plan, agent: str) -> Runtime:
         """The runtime that answers for an agent of the plan. Raises ProviderError when there is none."""
@@ -38,7 +40,8 @@ class Equipment:
         """The tools that the plan's agents can use."""
         toolbox = self._toolboxes.get(plan.hash)
         if toolbox is None:
-            toolbox = self._toolboxes[plan.hash] = Toolbox(plan.tools, self._tools, pool=self._pool)
+            mcp = McpTools(self._mcp, plan.mcp_servers, pool=self._pool)
+            toolbox = self._toolboxes[plan.hash] = Toolbox(plan.tools, self._tools, pool=self._pool, mcp=mcp)
         return toolbox
 
     def function(self, implementation: str) -> Callable[..., Any]:
@@ -58,6 +61,7 @@ class Equipment:
 
     async def close(self) -> None:
         """Lets go of connections."""
+        await self._mcp.close()
         for runtime in self._made.values():
             await runtime.aclose()
         self._made.clear()

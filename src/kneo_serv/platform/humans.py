@@ -138,12 +138,14 @@ class Humans:
             raise await self._gone(task)
         return task
 
-    async def _gone(self, task: HumanTask) -> NotFoundError | LockAcquisitionError:
-        """Why the task takes no answer any more: its answer is being worked on, or that is over."""
+    async def _gone(self, task: HumanTask) -> NotFoundError | LockAcquisitionError | HumanTaskExpiredError:
+        """Why the task takes no answer any more: its deadline has passed, its answer is worked on, or that is over."""
+        if task.status is TaskStatus.EXPIRED:
+            return HumanTaskExpiredError(continuation_id=task.continuation_id, expires_at=task.expires_at)
         record = await self._store.get_run(task.run_id)
         at_work = record is not None and record.phase in (Phase.RUNNABLE, Phase.LEASED, Phase.WAITING_TIMER)
         if at_work:
-            return LockAcquisitionError(f"Human task {task.continuation_id}")
+            return LockAcquisitionError(f"continuation:{task.continuation_id}")
         return NotFoundError("human task", task.continuation_id)
 
     async def _is_overdue(self, task: HumanTask) -> bool:

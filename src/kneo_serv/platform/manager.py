@@ -41,7 +41,7 @@ class PlatformManager(RunCalls, ForkCalls, HistoryCalls, StreamCalls, PeopleCall
 
         async def look(platform: Platform) -> dict[str, Any]:
             return {
-                "queued": len(await platform.store.runnable(limit=1000)),
+                "queued": (await platform.store.gauges()).queued,
                 "running": platform.in_hand,
                 "worker_count": self.options.worker_concurrency,
                 "abandoned_calls": platform.abandoned_calls,

@@ -4,6 +4,7 @@ from dataclasses import dataclass, field
 
 from kneo_serv.model.run import SessionConcurrency
 from kneo_serv.observe import TelemetryOptions
+from kneo_serv.tools.mcp import McpOptions
 
 
 @dataclass(frozen=True, slots=True)
@@ -46,6 +47,8 @@ class PlatformOptions:
     """What becomes of a run whose session has another one at work."""
     token_budget: int | None = None
     """Tokens that one run may use where its plan says nothing."""
+    mcp: McpOptions = field(default_factory=McpOptions)
+    """How MCP servers are asked."""
     require_spec_bundles: bool = False
     """Whether only signed bundles may run."""
     spec_signing_key: str | None = field(default=None, repr=False)

@@ -42,7 +42,7 @@ class Performer:
         wrapping = wrapping or Wrapping()
         self._pool = pool
         self._options = options
-        self._equipment = Equipment(tools=tools, runtimes=runtimes, pool=pool)
+        self._equipment = Equipment(tools=tools, runtimes=runtimes, pool=pool, mcp=options.mcp)
         self._aides = Aides(
             pool=pool, load=self._equipment.function, runtime=self._equipment.runtime, wrapping=wrapping
         )
@@ -69,7 +69,7 @@ class Performer:
                 assert_never(effect)
 
     async def close(self) -> None:
-        """Lets go of connections to providers."""
+        """Lets go of connections to providers and MCP servers."""
         await self._equipment.close()
 
     async def _function(self, plan: Plan, leg: Leg, effect: CallFunction) -> Outcome:

@@ -25,10 +25,10 @@ class Submission:
     metadata: dict[str, Any] = field(default_factory=dict)
     """What was asked for (spec path, overlays, ...) and the caller's own metadata."""
     actor: str | None = None
-    trace: Mapping[str, str] = field(default_factory=dict)
-    """W3C trace context that it is asked for under (`traceparent`, `tracestate`); a malformed one is passed over."""
     tenant: str | None = None
     """To whom the run will belong, for all its life."""
+    trace: Mapping[str, str] = field(default_factory=dict)
+    """W3C trace context that it is asked for under (`traceparent`, `tracestate`); a malformed one is passed over."""
 
 
 def created_of(submission: Submission, now: float, token_budget: int | None) -> ev.RunCreated:

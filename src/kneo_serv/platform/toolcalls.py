@@ -8,7 +8,15 @@ from typing import Any
 
 from kneo_serv.engine import CallTool, RunAgentTurn, approval_digest
 from kneo_serv.engine.expressions import ExpressionError, is_true
-from kneo_serv.errors import KneoError, StepTimeoutError, ToolError, ToolPolicyViolation
+from kneo_serv.errors import (
+    KneoError,
+    MissingExtraError,
+    StepTimeoutError,
+    ToolError,
+    ToolOutcomeUnknownError,
+    ToolPolicyViolation,
+    ToolUnavailableError,
+)
 from kneo_serv.model import event as ev
 from kneo_serv.model.ids import StepKey
 from kneo_serv.model.message import ToolCall, ToolCaller
@@ -140,8 +148,16 @@ class ToolCalls:
             return ev.ToolPolicyDenied(key, step_id, call.id, call.name, str(refusal))
         except Exception as error:  # noqa: BLE001 - whatever a handler raises is told to the model
             message = redact_error(str(error)) or type(error).__name__
-            uncertain = isinstance(error, StepTimeoutError)
-            return ev.ToolCallFailed(key, step_id, call.id, call.name, type(error).__name__, message, uncertain)
+            return ev.ToolCallFailed(
+                key,
+                step_id,
+                call.id,
+                call.name,
+                type(error).__name__,
+                message,
+                uncertain=isinstance(error, StepTimeoutError | ToolOutcomeUnknownError),
+                unavailable=isinstance(error, ToolUnavailableError | MissingExtraError),
+            )
 
     async def _is_admitted(self, plan: Plan, agent: AgentPlan, call: ToolCall) -> bool:
         if call.invalid_arguments is not None:

@@ -57,7 +57,8 @@ class Turns:
         asking = Asking(leg.run_id, effect.key, effect.attempt, leg.fence, effect.step.timeout_seconds)
         runtime = self._equipment.runtime(plan, effect.agent)
         told = await self._memories.remember(plan, agent.memory, said, asking)
-        tools = () if effect.planning else self._equipment.toolbox(plan).definitions(agent.tools)
+        limit = effect.step.timeout_seconds
+        tools = () if effect.planning else await self._equipment.toolbox(plan).described(agent.tools, timeout=limit)
         request = TurnRequest(
             agent.name,
             told.messages,

@@ -6,8 +6,9 @@ from typing import Any
 from fastapi import Request, Response
 from fastapi.routing import APIRoute
 
-from kneo_serv.service.auth import AuthPrincipal
+from kneo_serv.service.auth import AuthPrincipal, IssuerUnavailable, Refusal
 from kneo_serv.service.errors import RequestRefused
+from kneo_serv.service.refusals import Reason
 from kneo_serv.service.state import service_of
 
 _SCOPE = "x-required-scope"
@@ -25,26 +26,57 @@ class ScopedRoute(APIRoute):
         """The handler, behind the door."""
         handle = super().get_route_handler()
         scope: str = (self.openapi_extra or {})[_SCOPE]
+        route = f"{' '.join(sorted(self.methods or ()))} {self.path_format.removeprefix('/v1')}"
 
         async def admitted(request: Request) -> Response:
-            request.state.principal = admit(request, scope)
-            return await handle(request)
+            principal = request.state.principal = await admit(request, scope, route)
+            headers = count(request, principal, scope, route)
+            response = await handle(request)
+            response.headers.update(headers)
+            return response
 
         return admitted
 
 
-def admit(request: Request, scope: str) -> AuthPrincipal:
-    """Who calls. Raises RequestRefused: 401 without an accepted key or token, 403 without the scope."""
-    principal = service_of(request).auth.authenticate(token_of(request))
-    if principal is None:
+async def admit(request: Request, scope: str, route: str) -> AuthPrincipal:
+    """Who calls; `route` is how the audit names what was asked for.
+
+    Raises:
+        RequestRefused: 401 without an accepted key or token, 403 without the scope, 503 when a token cannot be checked.
+    """
+    service = service_of(request)
+    service.refusals.tend()
+    try:
+        caller = await service.authenticator.authenticate(token_of(request))
+    except IssuerUnavailable:
+        raise RequestRefused("identity_unavailable", "Tokens cannot be checked just now. Try it again.") from None
+    if isinstance(caller, Refusal):
+        _note(request, caller.reason, scope, route, caller, caller.detail)
         raise RequestRefused(
             "unauthorized",
             "This needs an API key: send it as `Authorization: Bearer <key>`.",
             headers={"WWW-Authenticate": "Bearer"},
         )
-    if not principal.has_scope(scope):
+    if not caller.has_scope(scope):
+        _note(request, "forbidden", scope, route, caller, "the scope is missing")
         raise RequestRefused("forbidden", f"Missing required scope: {scope}", required_scope=scope)
-    return principal
+    return caller
+
+
+def count(request: Request, caller: AuthPrincipal, scope: str, route: str) -> dict[str, str]:
+    """The headers that tell a caller what is left to it. Raises RequestRefused: 429 when it asks too often."""
+    allowance = service_of(request).rates.take(caller)
+    if allowance is None:
+        return {}
+    if allowance.retry_after is not None:
+        _note(request, "rate_limited", scope, route, caller, "too many requests")
+        raise RequestRefused(
+            "rate_limited",
+            f"Too many requests. Try it again in {allowance.retry_after} seconds.",
+            headers=allowance.headers,
+            retry_after=allowance.retry_after,
+        )
+    return allowance.headers
 
 
 def token_of(request: Request) -> str | None:
@@ -53,3 +85,12 @@ def token_of(request: Request) -> str | None:
     if scheme.lower() == "bearer" and rest.strip():
         return rest.strip()
     return request.headers.get("x-kneo-api-key")
+
+
+def _note(
+    request: Request, reason: Reason, scope: str, route: str, caller: AuthPrincipal | Refusal, detail: str
+) -> None:
+    client = request.client.host if request.client is not None else None
+    service_of(request).refusals.note(
+        reason, scope=scope, route=route, client=client, detail=detail, name=caller.name, tenant=caller.tenant
+    )

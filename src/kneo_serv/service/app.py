@@ -24,6 +24,7 @@ from kneo_serv.service.errors import answer_to, code_of, envelope, note_fault
 from kneo_serv.service.factory import DEFAULT_STATE_PATH, create_default_platform_manager
 from kneo_serv.service.limits import RequestLimits
 from kneo_serv.service.openapi import describe, operation_id
+from kneo_serv.service.rates import RateLimits, Rates
 from kneo_serv.service.readiness import Readiness
 from kneo_serv.service.request_ids import RequestIds
 from kneo_serv.service.request_log import RequestLog
@@ -51,6 +52,7 @@ def create_app(
     auth_config: AuthConfig | None = None,
     auth_enabled: bool | None = None,
     request_limits: RequestLimits | None = None,
+    rate_limits: RateLimits | None = None,
     settings: Settings | None = None,
 ) -> FastAPI:
     """An app of its own: two apps share nothing but a manager that both are given.
@@ -65,6 +67,7 @@ def create_app(
         auth_config: Keys. Without it they are read from the environment.
         auth_enabled: Wins over KNEO_SERV_AUTH_ENABLED.
         request_limits: Bounds of requests. Without them they are read from the environment.
+        rate_limits: How often callers may ask. Without them they are read from the environment.
         settings: Everything else. Without them they are read from the environment.
 
     Raises:
@@ -76,6 +79,7 @@ def create_app(
         manager=manager,
         auth=auth_config or get_auth_config() or AuthConfig.from_env(os.environ, enabled=auth_enabled),
         limits=request_limits or RequestLimits.from_env(os.environ),
+        rates=Rates(rate_limits or RateLimits.from_env(os.environ)),
         settings=settings or Settings.from_env(os.environ),
     )
     if make_manager is None:
@@ -116,6 +120,7 @@ async def _lifespan(
         yield
     finally:
         service.draining = True
+        await service.refusals.close()
         if own is not None:
             await anyio.to_thread.run_sync(own.shutdown)
             service.manager = None

@@ -44,6 +44,7 @@ STATUS: Mapping[str, int] = {
     "store_unavailable": 503,
     "store_schema": 503,
     "not_ready": 503,
+    "identity_unavailable": 503,
     "platform_closed": 503,
 }
 """By code of the error; what is not listed is our own fault, and says nothing."""
@@ -52,6 +53,7 @@ RETRY_AFTER: Mapping[str, int] = {
     "idempotency_key_in_progress": 1,
     "queue_full": 5,
     "store_unavailable": 5,
+    "identity_unavailable": 5,
 }
 """Seconds after which it may be tried again."""
 

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
     from kneo_serv.dispatch import DispatcherFactory
+    from kneo_serv.model.secret import Secrets
     from kneo_serv.platform import PlatformManager
     from kneo_serv.runtime import RuntimeRegistry
     from kneo_serv.service.custom_code import CustomCode
@@ -21,8 +22,10 @@ if TYPE_CHECKING:
 DEFAULT_STATE_PATH = ".kneo/kneo_runs.sqlite"
 
 
-def create_runtime_registry() -> "RuntimeRegistry":
+def create_runtime_registry(*, secrets: "Secrets | None" = None) -> "RuntimeRegistry":
     """The runtime modes adapter, bridge and native, with the providers that are installed, and those of plugins.
+
+    `secrets` knows which variables hold which keys; without it, the variables have their usual names.
 
     Raises:
         SettingsError: a setting has a value that is not allowed.
@@ -45,6 +48,7 @@ def create_runtime_registry() -> "RuntimeRegistry":
             retry_on_timeout=settings.provider_retry_on_timeout,
         ),
         load_object=load_object,
+        secrets=secrets,
     )
     register_runtimes(registry, taken=AVAILABLE, enabled=settings.plugins)
     return registry
@@ -100,7 +104,11 @@ def create_persistence_stores(
 
 
 def create_platform_manager(
-    code: "CustomCode", *, state_path: str | Path = DEFAULT_STATE_PATH, patient: bool = False
+    code: "CustomCode",
+    *,
+    state_path: str | Path = DEFAULT_STATE_PATH,
+    patient: bool = False,
+    secrets: "Secrets | None" = None,
 ) -> "PlatformManager":
     """A manager with the user's own code in it: the one that their factory builds, or else ours, with their tools.
 
@@ -110,6 +118,7 @@ def create_platform_manager(
         code: What the command line, the environment and the project name (`custom_code`).
         state_path: Where runs are kept; a factory decides that itself.
         patient: Whether calls wait until a run rests, as long as it takes.
+        secrets: Which variables hold which keys; a factory decides that itself.
 
     Raises:
         CustomCodeError: the code is not there, or it failed.
@@ -117,7 +126,7 @@ def create_platform_manager(
     """
     manager = code.build_manager()
     if manager is None:
-        manager = _manager(state_path, include_example_tools=True, patient=patient)
+        manager = _manager(state_path, include_example_tools=True, patient=patient, secrets=secrets)
     elif patient:
         manager.options = replace(manager.options, patience_seconds=None)
     try:
@@ -128,14 +137,14 @@ def create_platform_manager(
     return manager
 
 
-def create_compiler(code: "CustomCode") -> "SpecCompiler":
+def create_compiler(code: "CustomCode", *, secrets: "Secrets | None" = None) -> "SpecCompiler":
     """The compiler of such a manager, for those who only look at specs. Raises as `create_platform_manager`."""
     from kneo_serv.spec import SpecCompiler
 
     manager = code.build_manager()
     if manager is None:
         compiler = SpecCompiler(
-            runtime_registry=create_runtime_registry(),
+            runtime_registry=create_runtime_registry(secrets=secrets),
             tool_registry=create_tool_registry(),
             middleware_names=middleware_names(),
         )
@@ -185,7 +194,9 @@ def create_default_platform_manager(
     return manager
 
 
-def _manager(state_path: str | Path, include_example_tools: bool, *, patient: bool) -> "PlatformManager":
+def _manager(
+    state_path: str | Path, include_example_tools: bool, *, patient: bool, secrets: "Secrets | None" = None
+) -> "PlatformManager":
     from kneo_serv.platform import PlatformManager
     from kneo_serv.service.plugins import middlewares
     from kneo_serv.settings import Settings
@@ -197,7 +208,7 @@ def _manager(state_path: str | Path, include_example_tools: bool, *, patient: bo
     runs, continuations = create_persistence_stores(state_path=state_path)
     return PlatformManager(
         compiler=SpecCompiler(
-            runtime_registry=create_runtime_registry(),
+            runtime_registry=create_runtime_registry(secrets=secrets),
             tool_registry=create_tool_registry(include_examples=include_example_tools),
         ),
         run_state_store=runs,

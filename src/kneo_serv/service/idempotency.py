@@ -48,8 +48,8 @@ def key_of(
 
 
 def principal_of(caller: AuthPrincipal) -> str:
-    """The name under which a caller's keys are kept: keys of different tenants never meet."""
-    return caller.name if caller.tenant is None else f"{caller.tenant}/{caller.name}"
+    """The name under which a caller's keys are kept: keys of different callers never meet."""
+    return caller.identity
 
 
 def digest(asked: Any) -> str:

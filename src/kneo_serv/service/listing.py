@@ -42,10 +42,22 @@ class Order:
             sort_by, descending, value, name = json.loads(base64.b64decode(padded, altchars=b"-_", validate=True))
         except (binascii.Error, ValueError, TypeError, RecursionError):
             raise InvalidRequestError("The cursor is none: take the next_cursor of the page before.") from None
-        fits = isinstance(name, str) and isinstance(value, str | float | int | None) and not isinstance(value, bool)
+        fits = _is_text(name) and (value is None or _is_text(value) or _is_number(value))
         if not fits or (sort_by, descending) != (self.sort_by, self.descending):
             raise InvalidRequestError("The cursor belongs to a list in another order; sort as the page before did.")
         return Cursor(value, name)
+
+
+def _is_text(value: object) -> bool:
+    # Databases keep no half of a surrogate pair.
+    return isinstance(value, str) and not any("\ud800" <= character <= "\udfff" for character in value)
+
+
+def _is_number(value: object) -> bool:
+    if isinstance(value, bool) or not isinstance(value, int | float):
+        return False
+    # Larger ones are none of a database's integers, and nan is below nothing.
+    return abs(value) < 2**63
 
 
 def listing(
@@ -82,15 +94,16 @@ def page_of[T](rows: Sequence[T], view: Callable[[T], Mapping[str, Any]], query:
 
 def sorted_by(rows: Sequence[Mapping[str, Any]], order: Order) -> list[Mapping[str, Any]]:
     """The rows by what they have at the path: numbers, then texts, then anything else; what has nothing comes last."""
-    keyed = [(_value(row, order.sort_by), row) for row in rows]
+    path = order.sort_by.split(".")
+    keyed = [(_value(row, path), row) for row in rows]
     there = [pair for pair in keyed if pair[0] is not None]
     missing = [row for value, row in keyed if value is None]
     there.sort(key=lambda pair: _rank(pair[0]), reverse=order.descending)
     return [row for _, row in there] + missing
 
 
-def _value(row: Any, path: str) -> Any:
-    for part in path.split("."):
+def _value(row: Any, path: Sequence[str]) -> Any:
+    for part in path:
         if not isinstance(row, Mapping):
             return None
         row = row.get(part)

@@ -6,7 +6,7 @@ import sys
 from datetime import UTC, datetime
 from typing import Any, TextIO
 
-from kneo_serv.observe import redact_error, redact_text
+from kneo_serv.observe import redact_text
 from kneo_serv.service.request_ids import current_request_id
 
 
@@ -63,7 +63,7 @@ def _request(fields: dict[str, Any]) -> str:
     parts = [f"{fields['method']} {fields['path']} {fields['status_code']} {fields['duration_ms']:.1f}ms"]
     shown = ("request_id", "run_id", "continuation_id", "client_ip", "error", "message")
     parts += [f"{name}={fields[name]}" for name in shown if fields.get(name)]
-    return redact_error(" ".join(parts)) if fields.get("error") else " ".join(parts)
+    return " ".join(parts)
 
 
 def _printable(text: str) -> str:

@@ -1,7 +1,8 @@
 """How large a body may be, and how long it may take: looked at before anybody is asked who they are."""
 
 import asyncio
-from collections.abc import AsyncIterator, Iterable
+import contextlib
+from collections.abc import Iterable, Mapping
 
 import anyio.to_thread
 from starlette.exceptions import HTTPException
@@ -30,52 +31,51 @@ class RequestSize:
         if scope["type"] != "http" or not _has_body(scope["headers"]):
             await self._app(scope, receive, send)
             return
+        pieces = _Pieces(receive)
         length = _length(scope["headers"])
         if length is not None and length > self._max_bytes:
-            await self._too_large(scope, receive, send)
+            await self._too_large(scope, send, pieces)
             return
         body = bytearray()
         try:
             async with asyncio.timeout(self._seconds):
-                async for piece in _pieces(receive):
-                    body += piece
-                    if len(body) > self._max_bytes:
-                        break
+                while not pieces.over and len(body) <= self._max_bytes:
+                    body += await pieces.next()
         except TimeoutError:
             message = f"The body did not arrive within {self._seconds:g} seconds."
-            await self._refuse(scope, receive, send, 408, "request_timeout", message, linger=False)
+            await _refuse(scope, send, 408, "request_timeout", message)
         except _GoneError:
             return
         else:
             if len(body) > self._max_bytes:
-                await self._too_large(scope, receive, send)
+                await self._too_large(scope, send, pieces)
             else:
                 await self._app(scope, _Replay(bytes(body), _is_json(scope["headers"]), receive), send)
 
-    async def _too_large(self, scope: Scope, receive: Receive, send: Send) -> None:
+    async def _too_large(self, scope: Scope, send: Send, pieces: "_Pieces") -> None:
         message = f"The body is larger than the {self._max_bytes} bytes that are taken (KNEO_SERV_MAX_BODY_BYTES)."
         facts = {"max_body_bytes": self._max_bytes}
-        await self._refuse(scope, receive, send, 413, "payload_too_large", message, linger=True, **facts)
+        await _refuse(scope, send, 413, "payload_too_large", message, pieces=pieces, facts=facts)
 
-    async def _refuse(
-        self,
-        scope: Scope,
-        receive: Receive,
-        send: Send,
-        status: int,
-        code: str,
-        message: str,
-        *,
-        linger: bool,
-        **facts: int,
-    ) -> None:
-        note_fault(scope, code, message)
-        answer = envelope(status, code, message, headers={"Connection": "close"}, **facts)
-        await send({"type": "http.response.start", "status": status, "headers": answer.raw_headers})
-        await send({"type": "http.response.body", "body": bytes(answer.body), "more_body": linger})
-        if linger:
-            await _throw_away(receive)
-            await send({"type": "http.response.body", "body": b"", "more_body": False})
+
+async def _refuse(
+    scope: Scope,
+    send: Send,
+    status: int,
+    code: str,
+    message: str,
+    *,
+    pieces: "_Pieces | None" = None,
+    facts: Mapping[str, int] | None = None,
+) -> None:
+    """Refuses, and ends the connection: at once, or when the rest of `pieces` has been thrown away."""
+    note_fault(scope, code, message)
+    answer = envelope(status, code, message, headers={"Connection": "close"}, **(facts or {}))
+    await send({"type": "http.response.start", "status": status, "headers": answer.raw_headers})
+    await send({"type": "http.response.body", "body": bytes(answer.body), "more_body": pieces is not None})
+    if pieces is not None:
+        await pieces.throw_away()
+        await send({"type": "http.response.body", "body": b"", "more_body": False})
 
 
 class _Replay:
@@ -102,26 +102,29 @@ class _GoneError(Exception):
     """The caller has hung up."""
 
 
-async def _pieces(receive: Receive) -> AsyncIterator[bytes]:
-    while True:
-        message = await receive()
+class _Pieces:
+    """The body as it comes in."""
+
+    def __init__(self, receive: Receive) -> None:
+        self._receive = receive
+        self.over = False
+
+    async def next(self) -> bytes:
+        """The next piece. Raises _GoneError."""
+        message = await self._receive()
         if message["type"] == "http.disconnect":
             raise _GoneError
-        yield message.get("body", b"")
-        if not message.get("more_body", False):
-            return
+        self.over = not message.get("more_body", False)
+        piece: bytes = message.get("body", b"")
+        return piece
 
-
-async def _throw_away(receive: Receive) -> None:
-    seen = 0
-    try:
-        async with asyncio.timeout(_LINGER_SECONDS):
-            async for piece in _pieces(receive):
-                seen += len(piece)
-                if seen > _LINGER_BYTES:
-                    return
-    except (TimeoutError, _GoneError):
-        return
+    async def throw_away(self) -> None:
+        """Reads on for a while, and keeps nothing."""
+        seen = 0
+        with contextlib.suppress(TimeoutError, _GoneError):
+            async with asyncio.timeout(_LINGER_SECONDS):
+                while not self.over and seen < _LINGER_BYTES:
+                    seen += len(await self.next())
 
 
 def _header(headers: Iterable[tuple[bytes, bytes]], wanted: bytes) -> bytes | None:

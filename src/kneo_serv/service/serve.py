@@ -70,7 +70,7 @@ def serve(
     """
     settings = Settings.from_env(os.environ)
     auth = AuthConfig.from_env(os.environ)
-    _check(options, auth)
+    _check(options, auth, settings)
     configure_logging(level=options.log_level or settings.log_level, form=options.log_format or settings.log_format)
     with _listening(options) as listener:
         app = create_app(make_manager=make_manager, auth_config=auth, settings=settings)
@@ -121,12 +121,9 @@ class _Server(uvicorn.Server):
             await drained
 
 
-def _check(options: ServeOptions, auth: AuthConfig) -> None:
+def _check(options: ServeOptions, auth: AuthConfig, settings: Settings) -> None:
     if options.workers > 1:
-        raise ServeError(
-            f"{options.workers} workers cannot share a SQLite database: it has one writer, and events go through one "
-            "process. Serve with --workers 1; KNEO_SERV_WORKER_CONCURRENCY says how many runs it executes at a time."
-        )
+        raise ServeError(_one_process(options.workers, settings))
     if (options.ssl_keyfile is None) != (options.ssl_certfile is None):
         raise ServeError("TLS needs both --ssl-certfile and --ssl-keyfile.")
     for file in (options.ssl_keyfile, options.ssl_certfile):
@@ -137,6 +134,16 @@ def _check(options: ServeOptions, auth: AuthConfig) -> None:
             f"Others could reach {options.host}, and nobody would be asked for a key. Set KNEO_SERV_API_KEYS or "
             "KNEO_SERV_ADMIN_API_KEY, or listen on 127.0.0.1, or say --insecure."
         )
+
+
+def _one_process(workers: int, settings: Settings) -> str:
+    instead = "KNEO_SERV_WORKER_CONCURRENCY says how many runs one process executes at a time."
+    if settings.database_url is None:
+        return f"{workers} workers are too many for a SQLite database, which has one writer. Say --workers 1; {instead}"
+    return (
+        f"One command serves from one process, not from {workers}. Start it once for each of them, on ports of their "
+        f"own behind a proxy. {instead}"
+    )
 
 
 def _is_loopback(host: str) -> bool:

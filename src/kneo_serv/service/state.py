@@ -1,6 +1,6 @@
 """What one app serves. Two apps in one process share nothing of it unless they are given the same manager."""
 
-from collections.abc import Callable, Coroutine
+from collections.abc import Callable, Coroutine, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -10,9 +10,11 @@ from fastapi import Request
 from kneo_serv.errors import PlatformClosedError
 from kneo_serv.platform import PlatformManager
 from kneo_serv.platform.platform import Platform
-from kneo_serv.service.auth import AuthConfig
+from kneo_serv.service.auth import AuthConfig, Authenticator
 from kneo_serv.service.limits import RequestLimits
 from kneo_serv.service.metrics import ServiceMetrics
+from kneo_serv.service.rates import RateLimits, Rates
+from kneo_serv.service.refusals import Refusals
 from kneo_serv.settings import Settings
 
 
@@ -29,6 +31,13 @@ class Service:
     """The manager where none was given."""
     draining: bool = False
     """Whether the process is about to end: what never ends by itself should."""
+    rates: Rates = field(default_factory=lambda: Rates(RateLimits()))
+    authenticator: Authenticator = field(init=False)
+    refusals: Refusals = field(init=False)
+
+    def __post_init__(self) -> None:
+        self.authenticator = Authenticator(self.auth)
+        self.refusals = Refusals(self._audit_refusal)
 
     @property
     def spec_root(self) -> Path:
@@ -51,6 +60,11 @@ class Service:
             return await use(platform)
 
         return await self.platform.reach(heard)
+
+    async def _audit_refusal(self, actor: str | None, tenant: str | None, facts: Mapping[str, Any]) -> None:
+        await self.reach(
+            lambda platform: platform.audit("auth.refused", actor=actor, tenant=tenant, metadata=dict(facts))
+        )
 
 
 def service_of(request: Request) -> Service:

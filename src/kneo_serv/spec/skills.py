@@ -3,16 +3,19 @@
 import re
 from collections.abc import Mapping
 from dataclasses import dataclass
+from itertools import islice
 from pathlib import Path as FilePath
 from typing import Any, Protocol
 
 from kneo_serv.errors import InvalidRequestError, SpecParseError
 from kneo_serv.spec.confine import confine_spec_path
-from kneo_serv.spec.reader import read_file
+from kneo_serv.spec.reader import read_file, read_text
 
 MAX_BYTES = 262_144
 _TEXTS = ("SKILL.md", "skill.md", "README.md")
 _DESCRIPTIONS = ("skill.yaml", "skill.yml", "skill.json")
+_LISTED, _FRONT_BYTES = 1_000, 8_192
+"""Bounds of the catalogue: entries of one folder, and bytes at the beginning of each skill."""
 _FRONT = re.compile(r"\A---\r?\n(.*?)\r?\n---\r?\n", re.DOTALL)
 
 
@@ -75,18 +78,38 @@ class FrozenSkillLoader:
 def discover_default_catalog(*, project_root: str | FilePath, user_home: str | FilePath) -> list[dict[str, str]]:
     """The skills in `.agents/skills` and `.claude/skills` of the project and the home folder, by name.
 
-    Each is `{name, description, path}`, the path relative to the folder that was scanned. The project wins over home.
+    Each is `{name, description, path}`, the path relative to the folder that was scanned. Name and description are
+    those of the front matter; without a name there, the skill is called like its folder. The project wins over home.
+    The first 1,000 entries of each folder are looked at, and what cannot be read is passed over.
     """
     found: dict[str, dict[str, str]] = {}
     for base in (FilePath(project_root), FilePath(user_home)):
         for folder in (base / ".agents" / "skills", base / ".claude" / "skills"):
-            if not folder.is_dir():
-                continue
-            for entry in sorted(folder.iterdir()):
-                text = next((entry / name for name in _TEXTS if (entry / name).is_file()), None)
-                if text is not None and entry.name not in found and text.resolve().is_relative_to(folder.resolve()):
-                    found[entry.name] = {"name": entry.name, "description": _front(text), "path": entry.name}
+            for entry in _entries(folder):
+                text = _listed_text(entry, folder)
+                if text is None:
+                    continue
+                front = _front(text)
+                name = front.get("name") or entry.name
+                if name not in found:
+                    found[name] = {"name": name, "description": front.get("description", ""), "path": entry.name}
     return [found[name] for name in sorted(found)]
+
+
+def _entries(folder: FilePath) -> list[FilePath]:
+    try:
+        return sorted(islice(folder.iterdir(), _LISTED))
+    except OSError:
+        return []
+
+
+def _listed_text(entry: FilePath, folder: FilePath) -> FilePath | None:
+    """The text of a skill in a scanned folder; None where there is none, or where a link leads out of the folder."""
+    try:
+        text = next((entry / name for name in _TEXTS if (entry / name).is_file()), None)
+        return text if text is not None and text.resolve().is_relative_to(folder.resolve()) else None
+    except (OSError, RuntimeError):
+        return None
 
 
 def _first(folder: FilePath, names: tuple[str, ...], root: FilePath, source: str) -> FilePath:
@@ -118,14 +141,12 @@ def _text(path: FilePath, name: str, source: str) -> str:
         raise InvalidRequestError(f"The skill `{name}` (`{source}`) cannot be read as UTF-8 text.") from None
 
 
-def _front(path: FilePath) -> str:
+def _front(path: FilePath) -> dict[str, str]:
+    """Name and description in the front matter of a skill's text, as far as it says them."""
     try:
-        with path.open(encoding="utf-8") as stream:
-            front = _FRONT.match(stream.read(8192))
-    except (OSError, UnicodeDecodeError):
-        return ""
-    for line in front[1].splitlines() if front else ():
-        key, _, value = line.partition(":")
-        if key.strip() == "description":
-            return value.strip().strip("\"'")
-    return ""
+        with path.open("rb") as stream:
+            front = _FRONT.match(stream.read(_FRONT_BYTES).decode("utf-8", "ignore"))
+        said = read_text(front[1]).data() if front else {}
+    except (OSError, SpecParseError):
+        return {}
+    return {key: text.strip() for key in ("name", "description") if isinstance(text := said.get(key), str)}

@@ -6,6 +6,7 @@ from kneo_serv.tools.call_context import CallContext, call_scope, current_call
 from kneo_serv.tools.examples import register_example_tools
 from kneo_serv.tools.guarded_registry import GuardedToolRegistry
 from kneo_serv.tools.import_path import load_callable, load_object, unsafe_import
+from kneo_serv.tools.mcp.importer import MCPToolImporter, import_mcp_tools
 from kneo_serv.tools.pool import HandlerPool
 from kneo_serv.tools.registry import Handler, ToolRegistry
 from kneo_serv.tools.result import ToolResult
@@ -19,6 +20,7 @@ __all__ = [
     "GuardedToolRegistry",
     "Handler",
     "HandlerPool",
+    "MCPToolImporter",
     "OutputSchema",
     "ToolCall",
     "ToolDefinition",
@@ -28,6 +30,7 @@ __all__ = [
     "Toolbox",
     "call_scope",
     "current_call",
+    "import_mcp_tools",
     "load_callable",
     "load_object",
     "register_example_tools",

@@ -25,7 +25,7 @@ class CallContext:
     idempotency_key: str
     attempt: int
     fence: int
-    trace: Mapping[str, str] = field(default_factory=dict)
+    trace: Mapping[str, str] = field(default_factory=dict, hash=False)
     """W3C trace context to send along with requests: `traceparent`, `tracestate`; empty outside a trace."""
 
 

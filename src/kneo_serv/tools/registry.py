@@ -2,13 +2,15 @@
 
 import asyncio
 import inspect
-from collections.abc import Awaitable, Callable, Coroutine
+from collections.abc import Awaitable, Callable, Coroutine, Mapping
 from functools import cached_property
 from typing import Any, cast
 
 from kneo_serv.errors import LoopMisuseError, NotFoundError
+from kneo_serv.model.plan import McpServerPlan
 from kneo_serv.model.tool import ToolDefinition
 from kneo_serv.tools.call_context import CallContext, call_scope
+from kneo_serv.tools.mcp.importer import MCPClientProtocol, import_mcp_tools
 from kneo_serv.tools.pool import HandlerPool, is_async
 from kneo_serv.tools.result import ToolResult, output_text
 from kneo_serv.tools.schema import ArgumentSchema
@@ -40,6 +42,22 @@ class ToolRegistry:
         """Adds a tool whose schema is known to be valid, without the quarter of a second that a first check takes."""
         self.definitions[definition.name] = definition
         self.handlers[definition.name] = handler
+
+    def register_mcp_server(
+        self, server: MCPClientProtocol | McpServerPlan | Mapping[str, Any], *, prefix: str | None = None
+    ) -> list[ToolDefinition]:
+        """Adds every tool of an MCP server, under its own name behind `prefix`, and says which. Blocks meanwhile.
+
+        `server` is a config with the keys of `mcp_servers.<name>` in a spec, or a client of your own. With a config
+        the sessions are ours; `shutdown_mcp_session_hosts()` ends them.
+
+        Raises:
+            LoopMisuseError: an event loop runs in this thread: `await asyncio.to_thread(...)`.
+            ToolError: the server cannot be reached; names it and the reason.
+            InvalidRequestError: the config cannot be, or a tool's schema is no valid JSON Schema.
+            MissingExtraError: the MCP library is not installed.
+        """
+        return import_mcp_tools(client=server, registry=self, name_prefix=prefix)
 
     def definition(self, name: str) -> ToolDefinition:
         """The definition of this name.

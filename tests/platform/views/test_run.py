@@ -30,6 +30,18 @@ def test_a_run_shows_its_public_texts_and_its_times() -> None:
     assert json.loads(json.dumps(view)) == view
 
 
+def test_a_row_of_a_list_tells_what_the_run_cost() -> None:
+    record = row(input_tokens=30, output_tokens=4, cached_tokens=20, requests=2, cost_usd=0.0125)
+    assert run_view(record)["usage"] == {
+        "input_tokens": 30,
+        "output_tokens": 4,
+        "total_tokens": 34,
+        "cached_tokens": 20,
+        "requests": 2,
+        "cost_usd": 0.0125,
+    }
+
+
 def test_a_failed_run_shows_its_error_without_secrets() -> None:
     view = run_view(row(RunStatus.FAILED, error_type="ValueError", error_message="password=hunter2 is wrong"))
     assert view["error"] == {"message": "password=[REDACTED] is wrong", "type": "ValueError"}

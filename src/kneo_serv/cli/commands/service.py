@@ -2,12 +2,16 @@
 
 import os
 from pathlib import Path
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from kneo_serv.cli.options import Factory, Tools
 from kneo_serv.cli.terminal import show, show_json
 from kneo_serv.cli.workspace import open_workspace
+
+if TYPE_CHECKING:
+    from kneo_serv.platform import PlatformManager
 
 service_app = typer.Typer(name="service", no_args_is_help=True, help="Serve the platform over HTTP.")
 
@@ -47,6 +51,8 @@ def serve(
     insecure: Annotated[
         bool, typer.Option("--insecure", help="Let others than this machine call without a key.")
     ] = False,
+    tools: Tools = None,
+    factory: Factory = None,
 ) -> None:
     """Serve until SIGTERM or Ctrl+C. Runs in hand finish then, or are handed back to be taken up later."""
     from kneo_serv.service.env_file import read_env_file
@@ -55,7 +61,7 @@ def serve(
         for name, value in read_env_file(env_file).items():
             os.environ.setdefault(name, value)
 
-    from kneo_serv.service.factory import create_default_platform_manager
+    from kneo_serv.service.factory import create_platform_manager
     from kneo_serv.service.serve import ServeOptions, serve
     from kneo_serv.settings import SETTINGS
 
@@ -82,8 +88,14 @@ def serve(
         ssl_certfile=ssl_certfile,
         insecure=insecure,
     )
-    state_path = open_workspace().state_path
-    serve(options, make_manager=lambda: create_default_platform_manager(state_path=state_path), tell=show)
+    workspace = open_workspace(tools=tools, factory=factory)
+
+    def make_manager() -> "PlatformManager":
+        manager = create_platform_manager(workspace.code, state_path=workspace.state_path, secrets=workspace.secrets)
+        manager.start_worker()
+        return manager
+
+    serve(options, make_manager=make_manager, tell=show)
 
 
 @service_app.command("openapi")
@@ -93,3 +105,16 @@ def openapi() -> None:
     from kneo_serv.service.auth import AuthConfig
 
     show_json(create_app(auth_config=AuthConfig.disabled()).openapi())
+
+
+@service_app.command("hash-key")
+def hash_key() -> None:
+    """Read an API key from standard input, and print the digest that may stand for it in a file of keys."""
+    import sys
+
+    from kneo_serv.service.auth.keys import write_digest
+
+    key = sys.stdin.readline().strip()
+    if not key:
+        raise typer.BadParameter("send the key on the first line of standard input.")
+    show(write_digest(key))

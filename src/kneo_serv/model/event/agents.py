@@ -85,6 +85,8 @@ class ToolCallFailed:
     message: str
     uncertain: bool = False
     """It was given up while it was at work: nobody knows whether it happened."""
+    unavailable: bool = False
+    """The tool is not to be had here, which is no business of the model: the step fails."""
 
 
 @dataclass(frozen=True, slots=True)

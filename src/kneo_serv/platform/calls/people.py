@@ -33,7 +33,7 @@ class PeopleCalls(Calling):
             task = await platform.store.get_task(ContinuationId(continuation_id))
             if task is None or task.status is not TaskStatus.OPEN:
                 raise NotFoundError("human task", continuation_id)
-            return list(views.task_view(task, await platform.record(task.run_id))["messages"])
+            return views.thread_view(await platform.events(task.run_id), continuation_id)
 
         return self._do(look)
 

@@ -9,7 +9,7 @@ from kneo_serv.platform.views.difference import checkpoint_diff
 from kneo_serv.platform.views.recovery import recovery_context, replay_view
 from kneo_serv.platform.views.run import run_view, usage_view
 from kneo_serv.platform.views.story import Story
-from kneo_serv.platform.views.task import pause_metadata, request_view, task_view
+from kneo_serv.platform.views.task import pause_metadata, request_view, task_view, thread_view
 from kneo_serv.platform.views.trace import trace_events
 
 __all__ = [
@@ -24,6 +24,7 @@ __all__ = [
     "request_view",
     "run_view",
     "task_view",
+    "thread_view",
     "trace_events",
     "usage_view",
 ]

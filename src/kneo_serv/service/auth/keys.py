@@ -1,20 +1,18 @@
-"""API keys: read from the environment, kept as hashes, compared in constant time."""
+"""API keys: written down by people, kept as hashes, compared in constant time."""
 
 import hashlib
 import hmac
-import logging
-from collections.abc import Iterable, Mapping
+import re
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
+from datetime import datetime
 from typing import Self
 
-from kneo_serv.errors import SettingsError
-from kneo_serv.service.auth.principal import ANONYMOUS, AuthPrincipal
-from kneo_serv.service.auth.roles import ROLES, SCOPES
+from kneo_serv.service.auth.grants import Grants, read_grants
+from kneo_serv.service.auth.principal import AuthPrincipal
 
-log = logging.getLogger("kneo_serv.service")
-
-KEYS, ADMIN_KEY, ENABLED = "KNEO_SERV_API_KEYS", "KNEO_SERV_ADMIN_API_KEY", "KNEO_SERV_AUTH_ENABLED"
-_YES = frozenset({"1", "true", "yes", "on"})
+_DIGEST = re.compile(r"[0-9a-fA-F]{64}")
+_SHA256 = "sha256"
 
 
 @dataclass(frozen=True, slots=True)
@@ -25,75 +23,59 @@ class APIKeyRecord:
     digest: bytes
     roles: frozenset[str] = frozenset()
     scopes: frozenset[str] = frozenset()
+    tenant: str | None = None
+    expires_at: datetime | None = None
+    """From then on the key is refused."""
 
     @classmethod
     def of(cls, name: str, key: str, grants: Iterable[str]) -> Self:
-        """The record of a key. Raises ValueError, which names the grant, for a role or scope that does not exist."""
-        roles: set[str] = set()
-        scopes: set[str] = set()
-        for grant in grants:
-            if grant in ROLES:
-                roles.add(grant)
-                scopes |= ROLES[grant]
-            elif grant in SCOPES:
-                scopes.add(grant)
-            else:
-                known = ", ".join([*ROLES, *sorted(SCOPES)])
-                raise ValueError(f"unknown role or scope {grant!r}; known are {known}")
-        return cls(name, hash_of(key), frozenset(roles), frozenset(scopes))
+        """The record of a key. Raises ValueError, which never quotes the key, for a grant that does not exist."""
+        return cls.with_digest(name, hash_of(key), read_grants(grants))
+
+    @classmethod
+    def with_digest(cls, name: str, digest: bytes, granted: Grants) -> Self:
+        """The record of a key of which only the digest is known."""
+        return cls(name, digest, granted.roles, granted.scopes, granted.tenant, granted.expires_at)
 
     @property
     def principal(self) -> AuthPrincipal:
         """Who calls with this key."""
-        return AuthPrincipal(self.name, self.roles, self.scopes)
+        return AuthPrincipal(self.name, self.roles, self.scopes, self.tenant)
+
+    def expired(self, now: float) -> bool:
+        """Whether its time is over at this moment (Unix seconds)."""
+        return self.expires_at is not None and self.expires_at.timestamp() <= now
 
 
-@dataclass(frozen=True, slots=True)
-class AuthConfig:
-    """Whether callers are asked for a key, and which keys there are."""
+def read_entry(text: str) -> APIKeyRecord:
+    """The record of `name:key:grant[,grant...]`, or of `name:sha256:<digest>:grant[,grant...]`.
 
-    enabled: bool
-    api_keys: tuple[APIKeyRecord, ...] = ()
+    Raises:
+        ValueError: it has another form, or a grant does not exist. The text quotes neither key nor entry.
+    """
+    parts = [part.strip() for part in text.split(":", 2)]
+    if len(parts) < 3 or not parts[0] or not parts[1]:
+        raise ValueError("it must be name:key:grant[,grant...]")
+    name, key, granted = parts
+    digest, colon, rest = (part.strip() for part in granted.partition(":"))
+    try:
+        if key == _SHA256 and colon:
+            return APIKeyRecord.with_digest(name, read_digest(digest), read_grants(rest.split(",")))
+        return APIKeyRecord.of(name, key, granted.split(","))
+    except ValueError as fault:
+        raise ValueError(f"(name {name!r}): {fault}") from None
 
-    @classmethod
-    def disabled(cls) -> Self:
-        """Everybody may do everything."""
-        return cls(enabled=False)
 
-    @classmethod
-    def from_env(cls, environ: Mapping[str, str], *, enabled: bool | None = None) -> Self:
-        """What the environment says; `enabled` wins over KNEO_SERV_AUTH_ENABLED.
+def read_digest(text: str) -> bytes:
+    """A SHA-256 digest from its 64 hexadecimal digits. Raises ValueError."""
+    if not _DIGEST.fullmatch(text):
+        raise ValueError("sha256: must be followed by 64 hexadecimal digits (kneo service hash-key prints them)")
+    return bytes.fromhex(text)
 
-        Raises:
-            SettingsError: a variable cannot be used, or keys are asked for and there is none.
-        """
-        records = [_parsed(item) for item in environ.get(KEYS, "").split(";") if item.strip()]
-        admin = environ.get(ADMIN_KEY, "").strip()
-        if admin:
-            record = APIKeyRecord.of("admin", admin, ["admin"])
-            if any(hmac.compare_digest(record.digest, other.digest) for other in records):
-                log.warning("%s is also listed in %s; the entry there counts", ADMIN_KEY, KEYS)
-            else:
-                records.append(record)
-        wanted = enabled if enabled is not None else environ.get(ENABLED, "").strip().lower() in _YES
-        if wanted and not records:
-            raise SettingsError(
-                ENABLED, f"KNEO service auth is enabled but no API keys are configured. Set {KEYS} or {ADMIN_KEY}."
-            )
-        return cls(enabled=enabled if enabled is not None else wanted or bool(records), api_keys=tuple(records))
 
-    def authenticate(self, token: str | None) -> AuthPrincipal | None:
-        """Who calls with this token; None when nobody may."""
-        if not self.enabled:
-            return ANONYMOUS
-        if not token:
-            return None
-        digest, found = hash_of(token), None
-        # All are compared, so that the time tells nothing of which one fits.
-        for record in self.api_keys:
-            if hmac.compare_digest(record.digest, digest) and found is None:
-                found = record
-        return None if found is None else found.principal
+def write_digest(key: str) -> str:
+    """A key as it may stand in a file without being known: `sha256:<digest>`."""
+    return f"{_SHA256}:{hash_of(key).hex()}"
 
 
 def hash_of(key: str) -> bytes:
@@ -101,12 +83,11 @@ def hash_of(key: str) -> bytes:
     return hashlib.sha256(key.encode("utf-8", "surrogatepass")).digest()
 
 
-def _parsed(item: str) -> APIKeyRecord:
-    parts = [part.strip() for part in item.split(":", 2)]
-    if len(parts) < 3 or not parts[0] or not parts[1]:
-        raise SettingsError(KEYS, "each entry must be name:key:grant[,grant...], entries separated by semicolons")
-    name, key, grants = parts
-    try:
-        return APIKeyRecord.of(name, key, [grant.strip() for grant in grants.split(",") if grant.strip()])
-    except ValueError as fault:
-        raise SettingsError(KEYS, f"entry {name!r}: {fault}") from None
+def find_key(records: Sequence[APIKeyRecord], key: str, now: float) -> APIKeyRecord | None:
+    """The first record of this key, one that is not expired before all others."""
+    digest, fitting = hash_of(key), []
+    # All are compared, so that the time tells nothing of which one fits.
+    for record in records:
+        if hmac.compare_digest(record.digest, digest):
+            fitting.append(record)
+    return next((one for one in fitting if not one.expired(now)), fitting[0] if fitting else None)

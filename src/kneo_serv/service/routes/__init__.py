@@ -2,9 +2,30 @@
 
 from fastapi import APIRouter
 
-from kneo_serv.service.routes import health, metrics, run_views, runs, specs
+from kneo_serv.service.routes import (
+    audit_events,
+    health,
+    human_tasks,
+    metrics,
+    policies,
+    run_views,
+    runs,
+    security,
+    skills,
+    specs,
+)
 
-ROUTERS: tuple[APIRouter, ...] = (health.router, runs.router, run_views.router, specs.router)
+ROUTERS: tuple[APIRouter, ...] = (
+    health.router,
+    runs.router,
+    run_views.router,
+    specs.router,
+    skills.router,
+    human_tasks.router,
+    audit_events.router,
+    security.router,
+    policies.router,
+)
 """All that is served at the root and under /v1."""
 
 METRICS = metrics.router
