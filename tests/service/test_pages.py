@@ -7,7 +7,7 @@ from fastapi.testclient import TestClient
 
 from kneo_serv.errors import KneoError
 from kneo_serv.platform import PlatformManager
-from kneo_serv.service.auth import AuthPrincipal
+from kneo_serv.service.auth import AuthConfig
 from kneo_serv.service.pages import moment
 from tests.service.doors import AGENT, FAILING, HUMAN, STEPS, door, refusal
 
@@ -138,14 +138,14 @@ def test_an_offset_behind_the_end_gives_an_empty_page(client: TestClient, ids: l
 
 
 def test_runs_of_other_tenants_are_not_there(manager: PlatformManager) -> None:
-    class Names:
-        """Takes any key for the name of a tenant."""
-
-        def authenticate(self, token: str | None) -> AuthPrincipal:
-            tenant = None if token in (None, "all") else token
-            return AuthPrincipal(token or "nobody", scopes=frozenset({"*"}), tenant=tenant)
-
-    with door(manager, Names()) as client:  # type: ignore[arg-type]
+    auth = AuthConfig.from_plaintext_keys(
+        [
+            ("one", "one", ["service", "tenant=one"]),
+            ("two", "two", ["service", "tenant=two"]),
+            ("all", "all", ["admin"]),
+        ]
+    )
+    with door(manager, auth) as client:
         client.headers["X-Kneo-Api-Key"] = "one"
         run_id = client.post("/v1/runs", json={"input": "x", "spec": STEPS}).json()["run_id"]
         assert names(listed(client)) == [run_id]
