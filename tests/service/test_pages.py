@@ -137,8 +137,14 @@ def test_an_offset_behind_the_end_gives_an_empty_page(client: TestClient, ids: l
 
 
 def test_runs_of_other_tenants_are_not_there(manager: PlatformManager) -> None:
-    keys = [("one", "one", ["admin", "tenant=one"]), ("two", "two", ["admin", "tenant=two"]), ("all", "all", ["admin"])]
-    with door(manager, AuthConfig.from_plaintext_keys(keys)) as client:
+    auth = AuthConfig.from_plaintext_keys(
+        [
+            ("one", "one", ["service", "tenant=one"]),
+            ("two", "two", ["service", "tenant=two"]),
+            ("all", "all", ["admin"]),
+        ]
+    )
+    with door(manager, auth) as client:
         client.headers["X-Kneo-Api-Key"] = "one"
         run_id = client.post("/v1/runs", json={"input": "x", "spec": STEPS}).json()["run_id"]
         assert names(listed(client)) == [run_id]

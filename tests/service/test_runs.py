@@ -1,6 +1,8 @@
 """Runs over HTTP: how they are answered, listed, looked up, ended and continued."""
 
 import copy
+import json
+import socket
 import threading
 import time
 from collections.abc import Iterator
@@ -8,11 +10,14 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+import uvicorn
 from fastapi.testclient import TestClient
 
 from kneo_serv.model.task import Decision, HumanResponse
 from kneo_serv.platform import PlatformManager
 from kneo_serv.platform.options import PlatformOptions
+from kneo_serv.service import create_app
+from kneo_serv.service.auth import AuthConfig
 from tests.service.doors import AGENT, FAILING, HUMAN, STEPS, as_role, door, keys, platform_in, refusal
 
 WAITS: dict[str, Any] = {
@@ -248,6 +253,28 @@ def test_other_callers_are_answered_while_runs_are_waited_for(client: TestClient
     for one in waiting:
         one.join(20)
     assert client.get("/v1/runs", params={"status": "completed"}).json()["total"] == 3
+
+
+def test_a_client_that_goes_away_does_not_take_its_run_along(manager: PlatformManager, client: TestClient) -> None:
+    app = create_app(manager=manager, auth_config=AuthConfig.disabled())
+    server = uvicorn.Server(uvicorn.Config(app, host="127.0.0.1", port=0, log_level="warning"))
+    serving = threading.Thread(target=server.run)
+    serving.start()
+    try:
+        while not server.started:
+            serving.join(0.01)
+        address = server.servers[0].sockets[0].getsockname()
+        body = json.dumps({"input": "hello", "spec": WAITS}).encode()
+        head = f"POST /v1/runs HTTP/1.1\r\nHost: x\r\nContent-Type: application/json\r\nContent-Length: {len(body)}"
+        with socket.create_connection(address) as connection:
+            connection.sendall(head.encode() + b"\r\n\r\n" + body)
+            while not (rows := client.get("/v1/runs").json()["runs"]):
+                serving.join(0.01)
+        OPEN.set()
+        assert ended(client, rows[0]["id"])["status"] == "completed"
+    finally:
+        server.should_exit = True
+        serving.join(20)
 
 
 def test_an_unknown_run_is_not_found(client: TestClient) -> None:
