@@ -21,11 +21,16 @@ rm -rf "$lowest"
 "$uv" venv --quiet --python "$tools/python" "$lowest"
 wheel=$(ls "$root"/.kneo-venv/wheel/*.whl)
 # The test tools stay as pinned: the promise is about what the product needs, not about the linters.
-"$uv" pip compile --quiet --python "$lowest/bin/python" --resolution lowest-direct --extra postgres --extra telemetry --extra cel \
+extras=""
+for extra in anthropic bedrock cel google google-adk groq langchain mcp mistral oidc ollama openai-agents postgres telemetry; do
+    extras="$extras --extra $extra"
+done
+# shellcheck disable=SC2086  # one word per option
+"$uv" pip compile --quiet --python "$lowest/bin/python" --resolution lowest-direct $extras \
     --no-header --no-annotate pyproject.toml -o "$lowest/requirements.txt" >/dev/null
 "$uv" pip install --quiet --python "$lowest/bin/python" -r "$lowest/requirements.txt"
 "$uv" pip install --quiet --python "$lowest/bin/python" --no-deps "$wheel"
-pins=$(sed -n -E 's/^((pytest|pytest-xdist|hypothesis)==[^ ;]*).*/\1/p' constraints.txt)
+pins=$(sed -n -E 's/^((pytest|pytest-xdist|hypothesis|kneo-client|langgraph|langchain-openai)==[^ ;]*).*/\1/p' constraints.txt)
 # shellcheck disable=SC2086  # one word per pin
 "$uv" pip install --quiet --python "$lowest/bin/python" $pins
 "$uv" pip list --quiet --python "$lowest/bin/python"
