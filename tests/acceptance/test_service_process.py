@@ -1,20 +1,25 @@
 """The service as a process: how it starts, what it says, and how it ends."""
 
+import asyncio
 import json
 import signal
 import socket
 import ssl
 import subprocess
+import threading
 import time
 from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import httpx
 import pytest
 
-from kneo_serv.model.run import RunStatus
+from kneo_serv.model.run import Phase, RunStatus
 from kneo_serv.platform import PlatformManager
 from kneo_serv.service.factory import create_local_platform_manager
+from kneo_serv.store.sqlite import SQLiteStore
+from kneo_serv.testing.store_suite.samples import new_run
 from tests.acceptance.server import Server, serving
 from tests.acceptance.shell import PATIENCE, Shell, until
 
@@ -76,6 +81,21 @@ def outside(desk: Shell) -> Iterator[PlatformManager]:
     manager.shutdown()
 
 
+def fill(path: Path, *, runs: int) -> None:
+    """A store with many runs that have ended."""
+
+    async def write() -> None:
+        path.parent.mkdir(exist_ok=True)
+        store = SQLiteStore(path)
+        await store.open()
+        for first in range(0, runs, 500):
+            rows = (new_run(f"{n}", status=RunStatus.COMPLETED, phase=Phase.ENDED) for n in range(first, first + 500))
+            await asyncio.gather(*(store.create(row) for row in rows))
+        await store.close()
+
+    asyncio.run(write())
+
+
 def listens(url: str) -> bool:
     """Whether somebody answers there."""
     try:
@@ -128,6 +148,20 @@ def test_a_run_in_hand_when_the_service_ends_is_gone_on_with_by_the_next_one(
     assert (desk.folder / "marks").read_text().split() == ["first"]
 
 
+def test_a_caller_who_still_waits_when_the_service_ends_is_told_of_a_run_that_goes_on(
+    desk: Shell, outside: PlatformManager
+) -> None:
+    quick = Shell(desk.folder, {"KNEO_SERV_SHUTDOWN_TIMEOUT_SECONDS": "0.5"})
+    with serving(quick) as server, ThreadPoolExecutor() as others:
+        asked = {"input": "x", "spec": spec("slow")}
+        waiting = others.submit(httpx.post, f"{server.url}/v1/runs", json=asked, timeout=PATIENCE)
+        until((desk.folder / "slow").exists, server.process)
+        assert server.stop() == 0
+        answer = waiting.result()
+    assert (answer.status_code, answer.json()["status"]) == (202, "running")
+    assert not outside.get_run(answer.json()["run_id"]).status.is_terminal
+
+
 def test_who_presses_ctrl_c_twice_does_not_wait_for_the_runs(desk: Shell, outside: PlatformManager) -> None:
     with serving(desk) as server:
         outside.start_run_from_spec(spec=spec("slow"), input_text="x", target="workflow")
@@ -162,6 +196,46 @@ def test_the_service_lives_while_functions_keep_the_interpreter_busy(desk: Shell
         assert len(taken) > 20
         # Two threads that compute hand the interpreter on every 5 ms; a blocked loop would answer after seconds.
         assert taken[int(len(taken) * 0.99)] < 0.5, taken[-5:]
+
+
+def test_the_service_lives_while_ten_thousand_runs_are_listed_and_waited_for(desk: Shell) -> None:
+    fill(desk.folder / ".kneo" / "kneo_runs.sqlite", runs=10_000)
+    with serving(desk) as server:
+        over = threading.Event()
+
+        def list_all() -> int:
+            pages = 0
+            with httpx.Client(base_url=server.url, timeout=PATIENCE) as client:
+                while not over.is_set():
+                    cursor = None
+                    for _ in range(10):
+                        asked = {"limit": 1000} | ({"cursor": cursor} if cursor else {})
+                        page = client.get("/v1/runs", params=asked).raise_for_status().json()
+                        pages, cursor = pages + 1, page.get("next_cursor")
+            return pages
+
+        def work() -> str:
+            asked = {"input": "x", "spec": spec("busy")}
+            return str(httpx.post(f"{server.url}/v1/runs", json=asked, timeout=PATIENCE).json()["status"])
+
+        with ThreadPoolExecutor() as others:
+            pages, status = others.submit(list_all), others.submit(work)
+            until((desk.folder / "busy").exists, server.process)
+            taken = []
+            with httpx.Client(base_url=server.url, timeout=PATIENCE) as client:
+                while not status.done():
+                    began = time.perf_counter()
+                    assert client.get("/livez").status_code == 200
+                    taken.append(time.perf_counter() - began)
+            over.set()
+            assert status.result() == "completed"
+            assert pages.result() > 0
+        taken.sort()
+        p50, p99 = (taken[int(len(taken) * part)] for part in (0.5, 0.99))
+        print(f"livez: {len(taken)} requests, p50 {p50 * 1000:.1f} ms, p99 {p99 * 1000:.1f} ms, {pages.result()} pages")
+        assert len(taken) > 20
+        # A list on the server's loop, or a wait that holds it, would cost seconds.
+        assert p99 < 0.5, taken[-5:]
 
 
 def test_a_busy_port_is_an_error_in_words(desk: Shell) -> None:
