@@ -15,8 +15,17 @@ from kneo_serv.platform.views.wire import WIRE
 from tests.platform.views.journals import RUN, Journal, key, reviewed, row
 
 FIELDS = [
-    *("type", "run_id", "event_id", "timestamp", "parent_event_id", "span_id", "parent_span_id", "agent_name"),
-    *("workflow_name", "step_id", "runtime_mode", "model_provider", "model_name", "tool_name", "guardrail_id"),
+    *("type", "run_id", "event_id", "sequence", "timestamp", "parent_event_id", "span_id", "parent_span_id"),
+    *(
+        "agent_name",
+        "workflow_name",
+        "step_id",
+        "runtime_mode",
+        "model_provider",
+        "model_name",
+        "tool_name",
+        "guardrail_id",
+    ),
     *("memory_policy", "input_preview", "output_preview", "metadata", "error"),
 ]
 

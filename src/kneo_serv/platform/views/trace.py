@@ -301,7 +301,7 @@ class Timeline:
         output_preview: str | None = None,
         error: str | None = None,
     ) -> dict[str, Any]:
-        event_id = f"evt_{self._digest(f'{recorded.seq}:{kind}', 16)}"
+        event_id = event_id_of(self.record.id, recorded.seq, kind)
         inside = self._opened.get(parent or "") if opens else self._opened.get(span)
         if opens:
             self._opened[span] = event_id
@@ -309,6 +309,7 @@ class Timeline:
             "type": kind,
             "run_id": self.record.id,
             "event_id": event_id,
+            "sequence": recorded.seq,
             "timestamp": iso(recorded.at),
             "parent_event_id": inside,
             "span_id": self._span(span),
@@ -330,11 +331,31 @@ class Timeline:
 
     def _span(self, name: str) -> str:
         if (span := self._spans.get(name)) is None:
-            span = self._spans[name] = self._digest(name, 8)
+            span = self._spans[name] = _digest(self.record.id, name, 8)
         return span
 
-    def _digest(self, name: str, size: int) -> str:
-        return blake2b(f"{self.record.id}:{name}".encode(), digest_size=size).hexdigest()
+
+class LiveTrace:
+    """The trace of a run, told event by event: the same rows as those of `trace_events`, while they come."""
+
+    def __init__(self, record: RunRecord) -> None:
+        """A trace of which nothing is told; `record` says what never changes about the run."""
+        # Which frames are graphs is asked only of checkpoints, and of runs whose row does not say what they are.
+        self._story = Story(frozenset())
+        self._timeline = Timeline(record)
+
+    def rows(self, recorded: ev.Recorded) -> list[dict[str, Any]]:
+        """The rows of the next event of the run's history, which begins with its first one."""
+        return self._timeline.lines(recorded, self._story.tell(recorded), self._story)
+
+
+def event_id_of(run_id: str, seq: int, kind: str) -> str:
+    """Id of the row of this kind that the event of this number has in a run's trace."""
+    return f"evt_{_digest(run_id, f'{seq}:{kind}', 16)}"
+
+
+def _digest(run_id: str, name: str, size: int) -> str:
+    return blake2b(f"{run_id}:{name}".encode(), digest_size=size).hexdigest()
 
 
 def _place(note: StepNote | None, story: Story) -> dict[str, Any]:
