@@ -425,6 +425,18 @@ class Settings:
         Seconds(0, 3600, above=True),
         "How long the body of a request may take to arrive.",
     )
+    event_heartbeat_seconds: float = _setting(
+        "KNEO_SERV_EVENT_HEARTBEAT_SECONDS",
+        15.0,
+        Seconds(1, 300),
+        "After how long a silence a stream of events gives a sign of life, and how often its key is looked at again.",
+    )
+    max_event_streams: int = _setting(
+        "KNEO_SERV_MAX_EVENT_STREAMS",
+        256,
+        WholeNumber(1, 100_000),
+        "How many streams of events may be open in this process at a time.",
+    )
     metrics_enabled: bool = _setting(
         "KNEO_SERV_METRICS_ENABLED", True, Switch(), "Whether the service shows its numbers at /metrics."
     )

@@ -26,7 +26,7 @@ from kneo_serv.store.contract import EventRow, FeedItem, Store
 
 log = logging.getLogger("kneo_serv.platform")
 
-_PAGE = 200
+_PAGE = 100
 _KEPT = 2000
 """Events that are kept for those who follow closely: at most some two megabytes."""
 _GATHER_SECONDS = 0.02

@@ -63,6 +63,15 @@ async def admit(request: Request, scope: str, route: str) -> AuthPrincipal:
     return caller
 
 
+async def still_admitted(request: Request, caller: AuthPrincipal, scope: str) -> bool:
+    """Whether the key or token of a caller that was admitted before still stands for the same one, with the scope."""
+    try:
+        now = await service_of(request).authenticator.authenticate(token_of(request))
+    except IssuerUnavailable:
+        return False
+    return isinstance(now, AuthPrincipal) and now.identity == caller.identity and now.has_scope(scope)
+
+
 def count(request: Request, caller: AuthPrincipal, scope: str, route: str) -> dict[str, str]:
     """The headers that tell a caller what is left to it. Raises RequestRefused: 429 when it asks too often."""
     allowance = service_of(request).rates.take(caller)

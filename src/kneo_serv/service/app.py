@@ -119,7 +119,7 @@ async def _lifespan(
             await service.reach(_nothing)
         yield
     finally:
-        service.draining = True
+        service.drain()
         await service.refusals.close()
         if own is not None:
             await anyio.to_thread.run_sync(own.shutdown)

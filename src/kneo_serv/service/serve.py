@@ -121,7 +121,7 @@ class _Server(uvicorn.Server):
         super().handle_exit(sig, frame)
 
     async def shutdown(self, sockets: list[socket.socket] | None = None) -> None:
-        self._service.draining = True
+        self._service.drain()
         manager = self._service.manager
         drained = asyncio.create_task(asyncio.to_thread(manager.shutdown)) if manager else None
         await super().shutdown(sockets)

@@ -4,6 +4,7 @@ from fastapi import APIRouter
 
 from kneo_serv.service.routes import (
     audit_events,
+    events,
     health,
     human_tasks,
     metrics,
@@ -23,6 +24,7 @@ ROUTERS: tuple[APIRouter, ...] = (
     skills.router,
     human_tasks.router,
     audit_events.router,
+    events.router,
     security.router,
     policies.router,
 )
