@@ -40,6 +40,7 @@ def test_the_python_of_the_page_about_streaming_tells_events_and_text(folder: Pa
     assert "4 model_turn_started" in told
     assert "'Final answer: hello'" in told
     assert "Recorded(seq=1," in told
+    assert "1 workflow_started blocked" in told
 
 
 def test_the_function_of_the_page_about_own_code_registers_its_tool(folder: Path) -> None:

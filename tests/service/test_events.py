@@ -15,10 +15,13 @@ from fastapi.testclient import TestClient
 
 from kneo_serv.model.task import HumanResponse
 from kneo_serv.platform import PlatformManager
+from kneo_serv.platform.feed import FeedFilter
 from kneo_serv.platform.platform import Platform
 from kneo_serv.platform.submission import Submission
 from kneo_serv.service import create_app, sse
 from kneo_serv.service.auth import AuthConfig
+from kneo_serv.service.event_stream import EventStream
+from kneo_serv.service.followings import FeedFollowing
 from kneo_serv.settings import Settings
 from kneo_serv.testing.scripted_openai import ScriptedOpenAI, text
 from tests.service.doors import AGENT, FAILING, HUMAN, STEPS, as_role, door, keys, platform_in, refusal
@@ -403,6 +406,34 @@ def test_a_reader_who_takes_nothing_does_not_hold_up_the_end_of_the_service(mana
             listener.reading.set()
 
     asyncio.run(story())
+
+
+def test_a_client_that_takes_nothing_for_too_long_gives_its_place_free(manager: PlatformManager) -> None:
+    async def admitted() -> bool:
+        return True
+
+    async def story() -> None:
+        service = app_over(manager, settings=QUICK).state.service
+        await on(lambda: done(manager))
+        stream = EventStream(service, FeedFollowing(FeedFilter(), after=0), admitted=admitted, stalled=0.1)
+        async with listening(stream, "/events") as listener:
+            await listener.named("workflow_completed")
+            listener.reading.clear()
+            async with asyncio.timeout(PATIENCE):
+                while len(service.streams):  # noqa: ASYNC110 - nobody tells
+                    await asyncio.sleep(0.01)
+            assert not listener.over
+
+    asyncio.run(story())
+
+
+def test_an_app_that_is_served_again_streams_again(manager: PlatformManager) -> None:
+    run_id = done(manager)
+    app = app_over(manager)
+    for _ in range(2):
+        with TestClient(app) as client:
+            told = heard(client.get(f"/v1/runs/{run_id}/events").text)
+            assert told[-1].name == "end"
 
 
 def test_the_end_of_the_platform_closes_streams_in_words(tmp_path: Path) -> None:

@@ -76,8 +76,18 @@ class EventStream[T](Response):
         following: Following[T],
         *,
         admitted: StillAdmitted,
+        stalled: float = _STALLED,
         monotonic: Callable[[], float] = time.monotonic,
     ) -> None:
+        """Nothing is begun before the answer is asked for.
+
+        Args:
+            service: What the app serves: its streams, its platform, its settings.
+            following: What is told.
+            admitted: Is asked once in a heartbeat, in silence and in haste.
+            stalled: Seconds in which a client has to take what is sent.
+            monotonic: Seconds.
+        """
         # As with every answer that streams there is no body to be measured.
         self.status_code = 200
         self.background = None
@@ -85,6 +95,7 @@ class EventStream[T](Response):
         self._service = service
         self._following = following
         self._admitted = admitted
+        self._stalled = stalled
         self._monotonic = monotonic
         self._heartbeat = service.settings.event_heartbeat_seconds
 
@@ -116,10 +127,10 @@ class EventStream[T](Response):
         async with contextlib.aclosing(self._pieces(ending)) as pieces:
             async for piece in pieces:
                 try:
-                    async with asyncio.timeout(_STALLED):
+                    async with asyncio.timeout(self._stalled):
                         await send({"type": "http.response.body", "body": piece, "more_body": True})
                 except TimeoutError:
-                    log.info("a client that took nothing of its stream for %g seconds is given up", _STALLED)
+                    log.info("a client that took nothing of its stream for %g seconds is given up", self._stalled)
                     return
         await send({"type": "http.response.body", "body": b"", "more_body": False})
 
