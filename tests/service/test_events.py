@@ -18,7 +18,7 @@ from kneo_serv.platform import PlatformManager
 from kneo_serv.platform.feed import FeedFilter
 from kneo_serv.platform.platform import Platform
 from kneo_serv.platform.submission import Submission
-from kneo_serv.service import create_app, sse
+from kneo_serv.service import create_app
 from kneo_serv.service.auth import AuthConfig
 from kneo_serv.service.event_stream import EventStream
 from kneo_serv.service.followings import FeedFollowing
@@ -427,6 +427,14 @@ def test_a_client_that_takes_nothing_for_too_long_gives_its_place_free(manager: 
     asyncio.run(story())
 
 
+def test_a_body_that_nobody_asked_for_does_no_harm(manager: PlatformManager, client: TestClient) -> None:
+    path = f"/v1/runs/{done(manager)}/events"
+    for body in (b"{", b"\0", b'{"a": NaN}', b"\xff"):
+        answer = client.request("GET", path, content=body, headers={"Content-Type": "application/json"})
+        assert answer.status_code == 200
+        assert heard(answer.text)[-1].name == "end"
+
+
 def test_an_app_that_is_served_again_streams_again(manager: PlatformManager) -> None:
     run_id = done(manager)
     app = app_over(manager)
@@ -526,17 +534,6 @@ def test_how_long_somebody_listened_does_not_count_as_the_time_of_an_answer(
             assert (line["path"], line["status_code"]) == ("/v1/events", 200)
 
     asyncio.run(story())
-
-
-def test_text_cannot_become_a_field_of_its_own() -> None:
-    evil = "a\nevent: forged\r\nid: 9\rdata: x\n\n: y"
-    (event,) = heard(sse.event({"text": evil}, name=evil, id=evil).decode())
-    assert event.data == {"text": evil}
-    assert "\n" not in event.name
-    told = sse.block(evil).decode()
-    assert [line.partition(":")[0] for line in told.strip().split("\n")] == ["data"] * 6
-    assert "\0" not in sse.event({}, name="a\0b", id="1\0").decode()
-    assert sse.event({"text": "\ud800"}, name="x")
 
 
 def test_the_keys_of_roles_may_listen_as_they_may_read(manager: PlatformManager) -> None:

@@ -226,17 +226,20 @@ class Feed:
         found = []
         for item in items:
             run = await self._facts(item.run_id)
+            # Where retention has just removed the run, its events are gone as well.
+            if run is None:
+                continue
             event = _light(item.position, run, statuses.get(item.run_id), item.row)
             if event is not None:
                 found.append(event)
         return found
 
-    async def _facts(self, run_id: RunId) -> RunFacts:
+    async def _facts(self, run_id: RunId) -> RunFacts | None:
         facts = self._runs.get(run_id)
         if facts is None:
             record = await self._store.get_run(run_id)
             if record is None:
-                return RunFacts(run_id)
+                return None
             facts = RunFacts(run_id, record.tenant, record.workflow_name, record.agent_name, record.session_id)
             self._runs[run_id] = facts
             if len(self._runs) > _KNOWN_RUNS:

@@ -8,6 +8,7 @@ from collections.abc import AsyncGenerator, Awaitable, Callable, Coroutine, Sequ
 from functools import partial
 from typing import Any, Protocol
 
+from starlette.exceptions import HTTPException
 from starlette.responses import Response
 from starlette.types import Receive, Scope, Send
 
@@ -138,8 +139,9 @@ class EventStream[T](Response):
         yield sse.opening(RETRY)
         pump = Pump(self._following.items, most=self._following.most)
         try:
-            async for piece in self._pumped(pump, ending):
-                yield piece
+            async with contextlib.aclosing(self._pumped(pump, ending)) as pieces:
+                async for piece in pieces:
+                    yield piece
         except PumpOver:
             yield await self._service.reach(self._following.end)
         except KneoError as error:
@@ -210,8 +212,11 @@ async def _unless[R](ending: asyncio.Event, work: Coroutine[Any, Any, R]) -> R |
 
 
 async def _gone(receive: Receive) -> None:
-    while (await receive())["type"] != "http.disconnect":
-        pass
+    message = {"type": ""}
+    while message["type"] != "http.disconnect":
+        # Somebody may send a body, which nobody has asked for and which is nobody's business.
+        with contextlib.suppress(HTTPException):
+            message = dict(await receive())
 
 
 async def _too_late(ending: asyncio.Event) -> None:
