@@ -29,8 +29,9 @@ log = logging.getLogger("kneo_serv.platform")
 _PAGE = 100
 _KEPT = 2000
 """Events that are kept for those who follow closely: at most some two megabytes."""
-_GATHER_SECONDS = 0.02
-"""Events come in bursts; those of one are read together."""
+_GATHER_SECONDS = (0.02, 0.25)
+"""Events come in bursts; those of one are read together. To wake many followers takes longer, so it is done less often:
+within these bounds, a millisecond for each of them."""
 _AGAIN_SECONDS = 1.0
 """Until the store is asked again that could not answer."""
 _KNOWN_RUNS = 5000
@@ -180,7 +181,8 @@ class Feed:
                     continue
                 if not full:
                     await self._grown.wait()
-                    await asyncio.sleep(_GATHER_SECONDS)
+                    shortest, longest = _GATHER_SECONDS
+                    await asyncio.sleep(min(longest, max(shortest, 0.001 * len(self._followers))))
         finally:
             stop()
 

@@ -30,7 +30,7 @@ _LAST_WORDS = 1.0
 _STALLED = 60.0
 """Seconds after which a client that takes nothing of what is sent is given up. It may come back and go on."""
 _AT_ONCE = 8
-"""So many events are put into words on the loop, more on a thread."""
+"""Events that are put into words on the loop; more are on a thread."""
 
 type StillAdmitted = Callable[[], Awaitable[bool]]
 """Whether the caller may go on listening."""
@@ -47,7 +47,7 @@ class Following[T](Protocol):
         ...
 
     def weight(self, item: T) -> int:
-        """How many events it is."""
+        """How many events it is worth, by the work of putting it into words."""
         ...
 
     def told(self, item: T) -> bytes:

@@ -3,6 +3,7 @@
 import contextlib
 import re
 from collections.abc import AsyncGenerator, Collection
+from functools import lru_cache
 from typing import Any
 
 from kneo_serv.errors import NotFoundError
@@ -11,7 +12,7 @@ from kneo_serv.observe import redact_text
 from kneo_serv.platform.feed import FeedFilter, FeedStretch
 from kneo_serv.platform.platform import Platform
 from kneo_serv.platform.streams import StreamItem, TextDelta, Until
-from kneo_serv.platform.views import LiveTrace
+from kneo_serv.platform.views import LightEvent, LiveTrace
 from kneo_serv.service import sse
 from kneo_serv.service.errors import RequestRefused
 
@@ -107,13 +108,13 @@ class FeedFollowing:
         return platform.feed_stretches(self._chosen, after=self._position)
 
     def weight(self, item: FeedStretch) -> int:
-        """How many events it is."""
-        return len(item.events)
+        """How many whole events it is worth: light ones are mostly in words already, unless they are old."""
+        return len(item.events) // 10
 
     def told(self, item: FeedStretch) -> bytes:
         """The events of a stretch."""
         self._position = item.position
-        return b"".join(sse.event(event.to_dict(), name=event.type, id=f"{event.position}") for event in item.events)
+        return b"".join([_worded(event) for event in item.events])
 
     def mark(self) -> str | None:
         """The position up to which all was looked through."""
@@ -122,6 +123,12 @@ class FeedFollowing:
     async def end(self, platform: Platform) -> bytes:
         """Nothing: a feed has no end."""
         return b""
+
+
+@lru_cache(maxsize=4096)
+def _worded(event: LightEvent) -> bytes:
+    """An event in words, found once for all who follow closely."""
+    return sse.event(event.to_dict(), name=event.type, id=f"{event.position}")
 
 
 def place_of(header: str | None, after: int) -> tuple[int, int]:
