@@ -2,14 +2,14 @@
 
 import asyncio
 import sqlite3
-from collections.abc import Sequence
+from collections.abc import Awaitable, Callable, Sequence
 from contextlib import aclosing
 from pathlib import Path
 from typing import Any
 
 import pytest
 
-from kneo_serv.errors import InvalidRequestError, PlatformClosedError
+from kneo_serv.errors import InvalidRequestError, PlatformClosedError, StoreError
 from kneo_serv.model.run import RunStatus
 from kneo_serv.platform.feed import Feed, FeedFilter
 from kneo_serv.platform.platform import Platform
@@ -221,6 +221,53 @@ def test_when_the_last_follower_has_gone_nobody_asks_the_store_any_more(tmp_path
             assert not platform._feed._recent
 
     asyncio.run(story())
+
+
+class Moody(SQLiteStore):
+    """A store that can be made to fail."""
+
+    fault: Exception | None = None
+
+    async def feed(self, *, after: int = 0, limit: int = 500, tenant: str | None = None) -> Sequence[FeedItem]:
+        if self.fault is not None:
+            fault, self.fault = self.fault, None
+            raise fault
+        return await super().feed(after=after, limit=limit, tenant=tenant)
+
+
+def test_a_store_that_fails_for_a_moment_costs_nobody_an_event(tmp_path: Path) -> None:
+    async def story() -> None:
+        store = Moody(tmp_path / "runs.sqlite")
+        async with opened(tmp_path, store=store) as platform:
+            following = asyncio.create_task(told(platform, 6))
+            await until(_followed(platform))
+            store.fault = StoreError("the database is locked")
+            await run(platform, WHOLE)
+            assert [event.type for event in await following][-1] == "workflow_completed"
+
+    asyncio.run(story())
+
+
+def test_a_fault_that_nobody_expected_reaches_every_follower_and_not_the_next_one(tmp_path: Path) -> None:
+    async def story() -> None:
+        store = Moody(tmp_path / "runs.sqlite")
+        async with opened(tmp_path, store=store) as platform:
+            following = [asyncio.create_task(told(platform, 6)) for _ in range(3)]
+            await until(_followed(platform))
+            store.fault = ZeroDivisionError()
+            await run(platform, WHOLE)
+            faults = await asyncio.gather(*following, return_exceptions=True)
+            assert [type(fault) for fault in faults] == [ZeroDivisionError] * 3
+            assert len(await told(platform, 6, after=0)) == 6
+
+    asyncio.run(story())
+
+
+def _followed(platform: Platform) -> Callable[[], Awaitable[bool]]:
+    async def holds() -> bool:
+        return platform._feed._head is not None
+
+    return holds
 
 
 def test_an_event_that_this_version_cannot_read_does_not_hold_up_the_others(tmp_path: Path) -> None:

@@ -103,6 +103,7 @@ class Feed:
         self._followers: set[asyncio.Event] = set()
         self._grown = asyncio.Event()
         self._reader: asyncio.Task[None] | None = None
+        self._fault: Exception | None = None
         self._closed = False
 
     async def begin(self, after: int | None) -> int:
@@ -128,6 +129,8 @@ class Feed:
         with self._joined() as news:
             while not self._closed:
                 news.clear()
+                if self._fault is not None:
+                    raise self._fault
                 if self._head is None:
                     await news.wait()
                 elif position < self._floor:
@@ -156,6 +159,7 @@ class Feed:
         news = asyncio.Event()
         self._followers.add(news)
         if self._reader is None:
+            self._fault = None
             self._reader = asyncio.create_task(self._read())
         try:
             yield news
@@ -183,6 +187,9 @@ class Feed:
                     await self._grown.wait()
                     shortest, longest = _GATHER_SECONDS
                     await asyncio.sleep(min(longest, max(shortest, 0.001 * len(self._followers))))
+        except Exception as fault:  # noqa: BLE001 - told to all who would wait for ever
+            self._fault = fault
+            self._tell()
         finally:
             stop()
 

@@ -139,11 +139,12 @@ class EventStream[T](Response):
         yield sse.opening(RETRY)
         pump = Pump(self._following.items, most=self._following.most)
         try:
-            async with contextlib.aclosing(self._pumped(pump, ending)) as pieces:
-                async for piece in pieces:
-                    yield piece
-        except PumpOver:
-            yield await self._service.reach(self._following.end)
+            try:
+                async with contextlib.aclosing(self._pumped(pump, ending)) as pieces:
+                    async for piece in pieces:
+                        yield piece
+            except PumpOver:
+                yield await self._service.reach(self._following.end)
         except KneoError as error:
             yield _closing(error)
         finally:
