@@ -46,6 +46,7 @@ class RunFollowing:
         self._types = frozenset(types)
         self._deltas = deltas and (not types or TEXT_DELTA in self._types)
         self._seq = 0
+        self._heard: set[tuple[str, int]] = set()
 
     async def items(self, platform: Platform) -> AsyncGenerator[StreamItem]:
         """The run from its beginning, since later rows tell of what came before; those that are known are not told."""
@@ -61,7 +62,7 @@ class RunFollowing:
     def told(self, item: StreamItem) -> bytes:
         """The rows of an event, or a piece of text."""
         if isinstance(item, TextDelta):
-            return sse.event(_delta(item), name=TEXT_DELTA)
+            return sse.event(_delta(item) | {"void": item.void or self._begins_anew(item)}, name=TEXT_DELTA)
         rows = self._trace.rows(item)
         self._seq = item.seq
         known, parts = self._after
@@ -75,6 +76,13 @@ class RunFollowing:
             for row, name in list(zip(rows, ids, strict=False))[skipped:]
             if not self._types or row["type"] in self._types
         )
+
+    def _begins_anew(self, delta: TextDelta) -> bool:
+        """Whether who has come back may have heard of this turn before: it is told from its beginning once more."""
+        turn = (delta.key, delta.turn)
+        first = turn not in self._heard
+        self._heard.add(turn)
+        return first and self._after != (0, 0)
 
     def mark(self) -> str | None:
         """The number of the last event."""
