@@ -5,6 +5,7 @@ import json
 import logging
 from collections.abc import AsyncIterator, Callable, Iterator
 from contextlib import asynccontextmanager
+from datetime import UTC, datetime, timedelta
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -481,6 +482,19 @@ def test_a_key_that_is_taken_back_ends_its_streams_within_a_heartbeat(manager: P
                 await other.named(":", len(other.all) + 2)
                 file.write_text("b:second:specs:read\n")
                 assert (await other.end())[-1].data["reason"] == "unauthorized"
+
+    asyncio.run(story())
+
+
+def test_a_key_that_ends_takes_its_streams_along(manager: PlatformManager) -> None:
+    async def story() -> None:
+        soon = datetime.now(UTC) + timedelta(seconds=3)
+        auth = AuthConfig.from_plaintext_keys([("a", "short", ["viewer", f"expires={soon.isoformat()}"])])
+        key = {"Authorization": "Bearer short"}
+        async with served(manager, auth) as app, listening(app, "/v1/events", headers=key) as listener:
+            last = (await listener.end())[-1]
+            assert (last.name, last.data["reason"]) == ("close", "unauthorized")
+            assert datetime.now(UTC) >= soon
 
     asyncio.run(story())
 
