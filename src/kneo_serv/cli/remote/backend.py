@@ -58,12 +58,12 @@ class ServiceBackend:
             body["tags"] = list(order.tags)
         with subject.located():
             trace = {name: value for name, value in order.trace.items() if value}
-            return self._settled(self._sending("/runs", body, trace), "kneo runs list")
+            return self._settled(self._sending("/runs", body, trace), listener, "kneo runs list")
 
     def continue_run(self, run_id: str, listener: "Listener") -> Answer:
         """Takes a failed run up after its last finished step."""
         path = f"/runs/{_segment('run', run_id)}/continue"
-        return self._settled(self._sending(path, wait=_FIRST_WAIT), f"kneo runs get {run_id}")
+        return self._settled(self._sending(path, wait=_FIRST_WAIT), listener, f"kneo runs get {run_id}")
 
     def preview_fork(self, run_id: str, at_sequence: int | None) -> Answer:
         """Nothing: services have no forks."""
@@ -81,7 +81,7 @@ class ServiceBackend:
         if response.selected_option is not None:
             body["selected_option"] = response.selected_option
         path = f"/human-tasks/{_segment('human task', continuation_id)}/resume"
-        return self._settled(self._sending(path, body, wait=_FIRST_WAIT), "kneo runs list")
+        return self._settled(self._sending(path, body, wait=_FIRST_WAIT), listener, "kneo runs list")
 
     def cancel(self, run_id: str) -> Answer:
         """Ends a run early, and shows it."""
@@ -168,13 +168,18 @@ class ServiceBackend:
 
         return send
 
-    def _settled(self, send: _Send, otherwise: str) -> Answer:
-        """The answer once the run rests or ends: the same request brings it, however often it is sent."""
+    def _settled(self, send: _Send, listener: "Listener", otherwise: str) -> Answer:
+        """The answer once the run rests or ends: the same request brings it, however often it is sent.
+
+        Whoever stops waiting is told the command that shows the run, which is `otherwise` while its id is unknown.
+        """
         run_id: str | None = None
         try:
             answer = send(False)
             while answer is None or _goes_on(answer):
-                run_id = run_id if answer is None else answer["run_id"]
+                if run_id is None and answer is not None:
+                    run_id = answer["run_id"]
+                    listener.on_remark(f"Run {run_id} is at work at {self._client.destination.url}.")
                 with _named(run_id):
                     self._client.read(f"/runs/{run_id}", wait=min(_LONGEST_WAIT, self._client.seconds / 2))
                     answer = send(True)
