@@ -16,10 +16,6 @@ from tests.service.doors import FAILING, HUMAN, STEPS
 
 UNKNOWN: dict[str, Any] = copy.deepcopy(STEPS)
 UNKNOWN["agent"]["tools"] = ["nope"]
-GUARDED: dict[str, Any] = copy.deepcopy(STEPS)
-GUARDED["agent"]["guardrails"] = {
-    "input": [{"id": "words", "type": "keyword", "keywords": ["bomb"], "action": "block"}]
-}
 LAYER = {"agent": {"name": "other"}}
 SPECS = {"steps": STEPS, "human": HUMAN, "failing": FAILING, "unknown": UNKNOWN, "layer": LAYER}
 
