@@ -7,11 +7,14 @@ import shlex
 import shutil
 import subprocess
 import sys
+from contextlib import ExitStack
 from pathlib import Path
 
 import pytest
 
 from kneo_serv.testing.scripted_openai import ScriptedOpenAI, text
+from tests.acceptance.server import serving
+from tests.acceptance.shell import Shell
 
 ROOT = Path(__file__).resolve().parents[2]
 README = (ROOT / "README.md").read_text()
@@ -47,9 +50,16 @@ def test_the_readme_has_the_commands_of_the_quickstart() -> None:
 
 def test_every_command_of_the_readme_works_in_the_order_of_the_readme(folder: Path) -> None:
     ids: dict[str, str] = {}
-    with ScriptedOpenAI(lambda request: text("Three bullet points.")) as model:
-        environment = _environment(OPENAI_API_KEY="sk-readme", OPENAI_BASE_URL=model.base_url)
+    with ExitStack() as stack:
+        model = stack.enter_context(ScriptedOpenAI(lambda request: text("Three bullet points.")))
+        # Profiles are kept at home.
+        environment = _environment(OPENAI_API_KEY="sk-readme", OPENAI_BASE_URL=model.base_url, HOME=str(folder))
+        url = ""
         for command in COMMANDS:
+            if command == "kneo service serve":
+                url = stack.enter_context(serving(Shell(folder))).url
+                continue
+            command = command.replace("http://127.0.0.1:8000", url)
             for name, value in ids.items():
                 command = command.replace(f"<{name}>", value)
             answer, told_beside = _kneo(folder, command, environment)

@@ -19,7 +19,7 @@ from tests.service.doors import FAILING, HUMAN, STEPS
 GATE = threading.Event()
 ENTERED = threading.Event()
 RUN_ID = "run_2026-05-10T12:34:56_4k0Yw3m1TzqJ0b2c5d6e7f"
-RUNNING = {
+RUNNING: dict[str, object] = {
     "run_id": RUN_ID, "status": "running", "output_text": None, "human_intervention_required": False,
     "continuation_id": None, "error": None, "metadata": {},
 }  # fmt: skip

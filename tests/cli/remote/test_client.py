@@ -13,7 +13,8 @@ from kneo_serv.cli.remote.retries import Retries
 from kneo_serv.errors import InvalidRequestError, SettingsError
 from tests.cli.scripted import NOTHING, Says, scripted
 
-DONE = Says.json({"done": True})
+DONE = Says.json({"run_id": "run_x", "status": "completed"})
+DONE_CONTENT = {"run_id": "run_x", "status": "completed"}
 SECRET = "s3cret-token"
 
 
@@ -54,7 +55,7 @@ def free_port() -> int:
 def test_what_may_pass_is_tried_again_with_the_same_key(passing: Says) -> None:
     pauses: list[float] = []
     with scripted(passing, passing, DONE) as server, client_of(server.url, pauses=pauses) as client:
-        assert client.write("/runs", client.new_key(), {"input": "x"}) == {"done": True}
+        assert client.write("/runs", client.new_key(), {"input": "x"}) == DONE_CONTENT
     assert pauses == [1.0, 2.0]
     assert len(set(server.keys)) == 1
     assert server.keys[0]
@@ -67,7 +68,7 @@ def test_each_intended_write_has_a_key_of_its_own_and_reads_have_none() -> None:
         for _ in range(2):
             client.write("/runs", client.new_key(), {})
         client.read("/runs", limit=3, status=None)
-        client.look("/specs/validate", {})
+        client.look("/specs/validate", body={})
     first, second, read, look = server.keys
     assert None not in (first, second)
     assert first != second
@@ -127,7 +128,7 @@ def test_the_same_request_at_work_is_asked_for_until_it_has_an_answer() -> None:
     pauses: list[float] = []
     busy = Says.refusal(409, "idempotency_key_in_progress", headers={"Retry-After": "1"})
     with scripted(*[busy] * 5, DONE) as server, client_of(server.url, pauses=pauses, retries=0) as client:
-        assert client.write("/runs", client.new_key()) == {"done": True}
+        assert client.write("/runs", client.new_key()) == DONE_CONTENT
         assert len(set(server.keys)) == 1
         server.answers[:] = [busy]
         assert client.attached("/runs", "key") is None
@@ -151,7 +152,7 @@ def test_a_refusal_of_the_key_says_where_the_key_is_from() -> None:
 def test_a_misshapen_request_is_told_by_its_places() -> None:
     faults = [{"loc": ["body", "input"], "msg": "Too long", "type": "x"}, {"loc": ["query", "limit"], "msg": "Too big"}]
     with scripted(Says.json({"detail": faults}, 422)) as server, client_of(server.url) as client:
-        fault = fault_of(lambda: client.look("/specs/validate", {}))
+        fault = fault_of(lambda: client.look("/specs/validate", body={}))
     assert "body.input: Too long; query.limit: Too big." in fault.message
     assert fault.facts() == {"errors": faults}
 
@@ -171,6 +172,18 @@ def test_what_is_no_service_is_told_from_one(strange: Says) -> None:
     assert fault.wire_code == "not_a_service"
     assert server.url in fault.message
     assert "the test" in fault.message
+
+
+def test_an_answer_without_what_it_has_to_hold_is_that_of_another_program() -> None:
+    with scripted(Says.json({"ok": True})) as server, client_of(server.url) as client:
+        for call in (lambda: client.read("/runs", "runs"), lambda: client.write("/runs", "key")):
+            assert fault_of(call).wire_code == "not_a_service"
+
+
+def test_a_proxy_that_is_none_is_told(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("HTTP_PROXY", "nonsense://somewhere")
+    with pytest.raises(InvalidRequestError, match=r"cannot be called: .*nonsense"):
+        client_of("http://kneo.example.com").__enter__()
 
 
 def test_a_proxy_that_answers_instead_is_told_from_the_service() -> None:

@@ -23,6 +23,7 @@ _FIRST_WAIT = 1.0
 """Seconds after which a run that goes on tells its id, so that whoever stops waiting knows how to follow it."""
 _LONGEST_WAIT = 20.0
 """Seconds that one question for news of a run lasts; proxies cut what lasts longer than half a minute."""
+_OF_A_RUN = ("run_id", "status")
 _PAGE = 1000
 _WINDOW = 10_000
 """How far a list can be read by offsets."""
@@ -37,6 +38,7 @@ class ServiceBackend:
     def __init__(self, workspace: "Workspace", client: ServiceClient) -> None:
         self._workspace = workspace
         self._client = client
+        self._patience = min(_FIRST_WAIT, client.seconds / 2)
 
     def run(self, order: RunOrder, listener: "Listener") -> Answer:
         """Starts a run and waits until it rests or ends."""
@@ -48,7 +50,7 @@ class ServiceBackend:
             "target": order.target,
             "environment": self._workspace.environment,
             "metadata": {"spec_path": str(order.spec)},
-            "wait": _FIRST_WAIT,
+            "wait": self._patience,
         }
         if order.timeout_seconds is not None:
             body["timeout_seconds"] = order.timeout_seconds
@@ -63,7 +65,7 @@ class ServiceBackend:
     def continue_run(self, run_id: str, listener: "Listener") -> Answer:
         """Takes a failed run up after its last finished step."""
         path = f"/runs/{_segment('run', run_id)}/continue"
-        return self._settled(self._sending(path, wait=_FIRST_WAIT), listener, f"kneo runs get {run_id}")
+        return self._settled(self._sending(path, wait=self._patience), listener, f"kneo runs get {run_id}")
 
     def preview_fork(self, run_id: str, at_sequence: int | None) -> Answer:
         """Nothing: services have no forks."""
@@ -81,7 +83,7 @@ class ServiceBackend:
         if response.selected_option is not None:
             body["selected_option"] = response.selected_option
         path = f"/human-tasks/{_segment('human task', continuation_id)}/resume"
-        return self._settled(self._sending(path, body, wait=_FIRST_WAIT), listener, "kneo runs list")
+        return self._settled(self._sending(path, body, wait=self._patience), listener, "kneo runs list")
 
     def cancel(self, run_id: str) -> Answer:
         """Ends a run early, and shows it."""
@@ -90,12 +92,14 @@ class ServiceBackend:
 
     def get_run(self, run_id: str) -> Answer:
         """One run."""
-        return _view(self._client.read(f"/runs/{_segment('run', run_id)}"))
+        return _view(self._client.read(f"/runs/{_segment('run', run_id)}", *_OF_A_RUN))
 
     def list_runs(self, filters: RunFilter, *, limit: int, offset: int) -> tuple[list[Answer], int]:
         """Some of the runs that pass the filter, newest first, and how many pass."""
         page = self._client.read(
             "/runs",
+            "runs",
+            "total",
             status=",".join(filters.status) or None,
             workflow_name=filters.workflow_name,
             agent_name=filters.agent_name,
@@ -116,26 +120,29 @@ class ServiceBackend:
 
     def replay(self, run_id: str) -> Answer:
         """What a continuation would know of a run."""
-        return _view(self._client.read(f"/runs/{_segment('run', run_id)}/replay"))
+        return _view(self._client.read(f"/runs/{_segment('run', run_id)}/replay", "timeline"))
 
     def checkpoint_diff(self, run_id: str, *, from_sequence: int | None, to_sequence: int | None) -> Answer:
         """What changed between two checkpoints."""
         return self._client.read(
-            f"/runs/{_segment('run', run_id)}/checkpoints/diff", from_sequence=from_sequence, to_sequence=to_sequence
+            f"/runs/{_segment('run', run_id)}/checkpoints/diff",
+            "change_count",
+            from_sequence=from_sequence,
+            to_sequence=to_sequence,
         )
 
     def list_tasks(self, *, limit: int) -> list[Answer]:
         """Open human tasks."""
-        return list(self._client.read("/human-tasks", limit=limit)["tasks"])
+        return list(self._client.read("/human-tasks", "tasks", limit=limit)["tasks"])
 
     def get_task(self, continuation_id: str) -> Answer:
         """What one human task asks."""
-        task = self._client.read(f"/human-tasks/{_segment('human task', continuation_id)}")
+        task = self._client.read(f"/human-tasks/{_segment('human task', continuation_id)}", "request")
         return dict(task["request"] or {})
 
     def list_audit(self, *, run_id: str | None, event_type: str | None, limit: int) -> tuple[list[Answer], int]:
         """Some of the audit's events, newest first, and how many there are."""
-        page = self._client.read("/audit-events", run_id=run_id, event_type=event_type, limit=limit)
+        page = self._client.read("/audit-events", "events", "total", run_id=run_id, event_type=event_type, limit=limit)
         return list(page["events"]), page["total"]
 
     def check_journals(self, *, limit: int | None) -> list[Answer]:
@@ -145,7 +152,7 @@ class ServiceBackend:
     def _all(self, path: str, name: str) -> list[Answer]:
         rows: list[Answer] = []
         while True:
-            page = self._client.read(path, limit=_PAGE, offset=len(rows))
+            page = self._client.read(path, name, "total", limit=_PAGE, offset=len(rows))
             rows += page[name]
             if len(page[name]) < _PAGE or len(rows) > _WINDOW:
                 break
@@ -184,11 +191,10 @@ class ServiceBackend:
                     self._client.read(f"/runs/{run_id}", wait=min(_LONGEST_WAIT, self._client.seconds / 2))
                     answer = send(True)
         except ServiceRefusal as refusal:
-            refused = refusal.facts().get("run_id")
-            if refused is None or ("violation_type" not in refusal.facts() and "budget" not in refusal.wire_code):
+            ended = _ended_by(refusal)
+            if ended is None:
                 raise
-            # A run that a guardrail or a budget has ended is an outcome like others.
-            return _outcome(self._client.read(f"/runs/{_segment('run', refused)}"))
+            return _outcome(self._client.read(f"/runs/{_segment('run', ended)}", *_OF_A_RUN))
         except KeyboardInterrupt:
             follow = otherwise if run_id is None else f"kneo runs get {run_id}"
             raise Interrupted(f"Nobody waits any more; what was begun goes on in the service: `{follow}`.") from None
@@ -206,6 +212,13 @@ def _named(run_id: str | None) -> Iterator[None]:
         raise type(fault)(
             fault.wire_code, fault.message, hint=hint, facts={**fault.facts(), "run_id": run_id}
         ) from fault
+
+
+def _ended_by(refusal: ServiceRefusal) -> str | None:
+    """The run that the refusal of a guardrail or a budget has ended: an outcome like others."""
+    facts = refusal.facts()
+    is_end = "violation_type" in facts or refusal.wire_code in ("token_budget_exceeded", "budget_exceeded")
+    return str(facts["run_id"]) if is_end and "run_id" in facts else None
 
 
 def _segment(kind: str, name: str) -> str:

@@ -3,7 +3,7 @@
 import random
 import time
 import uuid
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from typing import Any
 
@@ -19,6 +19,8 @@ from kneo_serv.settings import Settings
 
 KEY_VARIABLE = "KNEO_SERV_IDEMPOTENCY_KEY"
 _KEY_HEADER = "Idempotency-Key"
+_OF_A_RUN = ("run_id", "status")
+"""What every answer to a write holds."""
 _LONGEST_KEY = 256
 _CONNECTING = 10.0
 """Seconds that a connection may take to come about."""
@@ -56,10 +58,9 @@ class ServiceClient:
                 headers=headers,
                 timeout=httpx2.Timeout(seconds, connect=min(seconds, _CONNECTING)),
             )
-        except httpx2.InvalidURL as error:
-            raise InvalidRequestError(
-                f"{destination.url!r} ({destination.source}) is no address of a service: {error}."
-            ) from None
+        except (httpx2.InvalidURL, ValueError, ImportError) as error:
+            # The address, or that of a proxy which the environment names.
+            raise InvalidRequestError(f"{destination.url} ({destination.source}) cannot be called: {error}") from error
 
     def close(self) -> None:
         """Lets the connections go."""
@@ -69,13 +70,13 @@ class ServiceClient:
         """The idempotency key of one intended write."""
         return self._key or f"kneo-{uuid.uuid4()}"
 
-    def read(self, path: str, **query: Any) -> Answer:
-        """What stands at a path. Raises ServiceFault."""
-        return self._asked("GET", path, query=query)
+    def read(self, path: str, *holds: str, **query: Any) -> Answer:
+        """What stands at a path, which has the keys `holds`. Raises ServiceFault."""
+        return self._asked("GET", path, holds, query=query)
 
-    def look(self, path: str, body: Mapping[str, Any]) -> Answer:
+    def look(self, path: str, *holds: str, body: Mapping[str, Any]) -> Answer:
         """What the service says about a body; nothing is changed by it. Raises ServiceFault."""
-        return self._asked("POST", path, body=body)
+        return self._asked("POST", path, holds, body=body)
 
     def write(
         self,
@@ -110,7 +111,8 @@ class ServiceClient:
     ) -> Answer | None:
         """As `write`; None while the service is at work on it."""
         try:
-            return self._asked("POST", path, body=body, query=query, headers={**(headers or {}), _KEY_HEADER: key})
+            keyed = {**(headers or {}), _KEY_HEADER: key}
+            return self._asked("POST", path, _OF_A_RUN, body=body, query=query, headers=keyed)
         except ServiceRefusal as refusal:
             if refusal.wire_code == IN_PROGRESS:
                 return None
@@ -120,6 +122,7 @@ class ServiceClient:
         self,
         method: str,
         path: str,
+        holds: Sequence[str],
         *,
         body: Mapping[str, Any] | None = None,
         query: Mapping[str, Any] | None = None,
@@ -136,7 +139,7 @@ class ServiceClient:
                 fault, asked, again = unreachable(error, self.destination, self.seconds), None, not is_lasting(error)
             else:
                 if response.is_success:
-                    return self._content(response)
+                    return self._content(response, holds)
                 fault = refusal_in(response, self.destination)
                 asked = asked_pause(response.headers, self._now())
                 again = response.status_code in PASSING
@@ -146,12 +149,12 @@ class ServiceClient:
                 raise _with_pause(fault, asked)
             self._sleep(pause)
 
-    def _content(self, response: httpx2.Response) -> Answer:
+    def _content(self, response: httpx2.Response, holds: Sequence[str]) -> Answer:
         try:
             content = response.json()
         except ValueError:
             content = None
-        if not isinstance(content, dict):
+        if not isinstance(content, dict) or not all(name in content for name in holds):
             raise stranger(response, self.destination)
         return content
 

@@ -42,23 +42,23 @@ class ServedSubject:
 
     def report(self) -> ValidationReport:
         """What the checks of the service and the project's own policy say."""
-        answer = self._asked("validate")
+        answer = self._asked("validate", "diagnostics")
         return judged(self._policy, self.document, ValidationReport(self._found(answer["diagnostics"])))
 
     def compiled(self) -> dict[str, Any]:
         """What the service's compiler makes of it: `summary` and `diagnostics`. Raises SpecCompilationError."""
         self.refuse_by_policy()
-        answer = self._asked("compile")
+        answer = self._asked("compile", "summary", "diagnostics")
         found = [item.to_dict() for item in self._found(answer["diagnostics"])]
         return {"summary": answer["summary"], "diagnostics": found}
 
     def summary(self) -> dict[str, Any]:
         """What it holds, by name. Raises SpecCompilationError when it has errors."""
-        return dict(self._asked("explain")["summary"])
+        return dict(self._asked("explain", "summary")["summary"])
 
     def graph(self) -> dict[str, Any]:
         """Its workflow as nodes and edges. Raises InvalidRequestError when it has none."""
-        answer = self._asked("graph")
+        answer = self._asked("graph", "workflow_kind", "nodes")
         # Of workflows that not every client can draw, the view stands by itself.
         view = answer.get("view") or {name: value for name, value in answer.items() if name != "view"}
         if view["workflow_kind"] is None:
@@ -68,7 +68,7 @@ class ServedSubject:
 
     def policies(self) -> dict[str, Any]:
         """What its agents may do, and which people look at it."""
-        report = dict(self._asked("policy-report")["report"])
+        report = dict(self._asked("policy-report", "report")["report"])
         return {**report, "diagnostics": [item.to_dict() for item in self._found(report.get("diagnostics", ()))]}
 
     def refuse_by_policy(self) -> None:
@@ -87,9 +87,10 @@ class ServedSubject:
                 raise
             raise SpecCompilationError(ValidationReport(self._found(found))) from refusal
 
-    def _asked(self, verb: str) -> dict[str, Any]:
+    def _asked(self, verb: str, *holds: str) -> dict[str, Any]:
+        body = {"spec": self.document, "environment": self._environment}
         with self.located():
-            return self._client.look(f"/specs/{verb}", {"spec": self.document, "environment": self._environment})
+            return self._client.look(f"/specs/{verb}", *holds, body=body)
 
     def _found(self, diagnostics: Sequence[Mapping[str, Any]]) -> list[Diagnostic]:
         return [self._placed(item) for item in diagnostics]
