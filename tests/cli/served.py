@@ -5,7 +5,6 @@ import socket
 import threading
 from collections.abc import Iterator
 from pathlib import Path
-from typing import Any
 
 import uvicorn
 
@@ -46,11 +45,11 @@ def serving(manager: PlatformManager, auth: AuthConfig | None = None) -> Iterato
 
 
 @contextlib.contextmanager
-def service_in(folder: Path, *, guarded: bool = False, **given: Any) -> Iterator[str]:
+def service_in(folder: Path, *, guarded: bool = False, auth: AuthConfig | None = None) -> Iterator[str]:
     """The address of a service whose runs are kept in the folder; with keys for every role where it is `guarded`."""
-    manager = platform_in(folder, **given)
+    manager = platform_in(folder)
     try:
-        with serving(manager, keys() if guarded else None) as url:
+        with serving(manager, keys() if guarded else auth) as url:
             yield url
     finally:
         manager.shutdown()

@@ -16,8 +16,10 @@ from tests.service.doors import FAILING, HUMAN, STEPS
 
 UNKNOWN: dict[str, Any] = copy.deepcopy(STEPS)
 UNKNOWN["agent"]["tools"] = ["nope"]
+LOOSE: dict[str, Any] = copy.deepcopy(STEPS)
+LOOSE["agent"]["tools"] = ["web_search"]
 LAYER = {"agent": {"name": "other"}}
-SPECS = {"steps": STEPS, "human": HUMAN, "failing": FAILING, "unknown": UNKNOWN, "layer": LAYER}
+SPECS = {"steps": STEPS, "human": HUMAN, "failing": FAILING, "unknown": UNKNOWN, "loose": LOOSE, "layer": LAYER}
 
 _VARIES = [
     (r"(run|cont|req|evt|aud|chk)_[0-9A-Za-z_:.-]{20,}", r"<\1>"),
@@ -127,6 +129,8 @@ def plain(text: str) -> list[str]:
         "spec compile steps.json",
         "spec compile human.json --overlay layer.json",
         "spec compile unknown.json",
+        "spec compile loose.json",
+        "spec lint loose.json",
         "spec explain human.json",
         "spec explain unknown.json",
         "spec graph human.json",
@@ -188,7 +192,7 @@ def same(there: Any, here: Any) -> None:
         "human resume {paused_task} --request-id req_other --approve",
         "spec validate unknown.json",
         "spec lint steps.json",
-        "spec compile steps.json",
+        "spec compile loose.json",
         "spec compile unknown.json",
         "spec explain steps.json",
         "spec graph human.json",

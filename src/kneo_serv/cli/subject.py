@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any, Protocol
 from kneo_serv.cli.workspace import Workspace
 
 if TYPE_CHECKING:
-    from kneo_serv.spec import SpecCompiler, ValidationReport
+    from kneo_serv.spec import Diagnostic, SpecCompiler, ValidationReport
     from kneo_serv.spec.environment_policy import EnvironmentPolicy
 
 
@@ -26,8 +26,8 @@ class Subject(Protocol):
         """What the checks and the environment's policy say. Raises SpecParseError."""
         ...
 
-    def compiled(self) -> dict[str, Any]:
-        """What the compiler makes of it, as `summary` and `diagnostics`. Raises SpecCompilationError."""
+    def compiled(self) -> "tuple[dict[str, Any], list[Diagnostic]]":
+        """What the compiler makes of it, by name, and what it found. Raises SpecCompilationError."""
         ...
 
     def summary(self) -> dict[str, Any]:
@@ -67,16 +67,15 @@ class LocalSubject:
         report = self.compiler.validate(self.path, **self._with)
         return report if self.policy is None else judged(self.policy, self.merged(), report)
 
-    def compiled(self) -> dict[str, Any]:
-        """What the compiler makes of it: `summary` and `diagnostics`.
+    def compiled(self) -> "tuple[dict[str, Any], list[Diagnostic]]":
+        """What the compiler makes of it, by name, and what it found.
 
         Raises:
             SpecCompilationError: it has errors, or the policy refuses it.
         """
         self.refuse_faults()
         package = self.compiler.compile(self.path, **self._with)
-        found = [diagnostic.to_dict() for diagnostic in package.diagnostics]
-        return {"summary": package.summary(), "diagnostics": found}
+        return package.summary(), package.diagnostics
 
     def summary(self) -> dict[str, Any]:
         """What it holds, by name. Raises SpecCompilationError when it has errors."""

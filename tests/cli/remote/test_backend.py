@@ -11,6 +11,7 @@ from pathlib import Path
 import httpx2
 import pytest
 
+from kneo_serv.service.auth import AuthConfig
 from tests.cli.scripted import NOTHING, Says, scripted
 from tests.cli.served import service_in
 from tests.cli.shell import Shell
@@ -310,13 +311,17 @@ def test_keys_and_scopes_are_told_by_their_source(kneo: Shell, tmp_path: Path, m
 
 
 def test_the_doctor_looks_at_the_service_too(kneo: Shell, tmp_path: Path) -> None:
-    with service_in(tmp_path / "guarded", guarded=True) as url:
+    listed = "viewer:viewer-token:viewer;reader:reader-token:specs:read"
+    with service_in(tmp_path / "guarded", auth=AuthConfig.from_env({"KNEO_SERV_API_KEYS": listed})) as url:
         kneo("config", "profile", "set", "team", "--service-url", url, "--api-key", "viewer-token")
         checks = {check["check"]: check for check in kneo("doctor", "--json").json["checks"]}
         assert checks["service"]["state"] == "ok"
         assert url in checks["service"]["message"]
         kneo("config", "profile", "set", "team", "--service-url", url, "--api-key", "wrong-token")
         assert kneo("doctor").exit_code == 1
+        kneo("config", "profile", "set", "team", "--service-url", url, "--api-key", "reader-token")
+        weak = kneo("doctor", "--json")
+        assert (weak.exit_code, weak.json["checks"][-1]["state"]) == (0, "warn")
     gone = kneo("doctor", "--json")
     assert gone.exit_code == 1
     assert "Connection refused" in gone.json["checks"][-1]["message"]

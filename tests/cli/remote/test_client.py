@@ -126,13 +126,13 @@ def test_who_is_asked_to_wait_too_long_is_told_so() -> None:
 
 def test_the_same_request_at_work_is_asked_for_until_it_has_an_answer() -> None:
     pauses: list[float] = []
-    busy = Says.refusal(409, "idempotency_key_in_progress", headers={"Retry-After": "1"})
+    busy = Says.refusal(409, "idempotency_key_in_progress", headers={"Retry-After": "2"})
     with scripted(*[busy] * 5, DONE) as server, client_of(server.url, pauses=pauses, retries=0) as client:
         assert client.write("/runs", client.new_key()) == DONE_CONTENT
         assert len(set(server.keys)) == 1
         server.answers[:] = [busy]
         assert client.attached("/runs", "key") is None
-    assert pauses == [1.0] * 5
+    assert pauses == [2.0] * 5
 
 
 def test_a_refusal_of_the_key_says_where_the_key_is_from() -> None:

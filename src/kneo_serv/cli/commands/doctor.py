@@ -17,6 +17,7 @@ from kneo_serv.cli.directions import Directions, directed
 from kneo_serv.cli.exit_codes import ExitCode
 from kneo_serv.cli.opening import destination_of, open_backend
 from kneo_serv.cli.options import AsJson
+from kneo_serv.cli.refusal import ServiceRefusal
 from kneo_serv.cli.terminal import fail, show_json, show_rows, succeed
 from kneo_serv.cli.workspace import Workspace, open_workspace
 from kneo_serv.errors import KneoError, SettingsError
@@ -90,6 +91,11 @@ def _service(workspace: Workspace, directions: Directions) -> Iterator[tuple[str
         with connected(destination, workspace.environ) as client:
             version = client.read("/healthz").get("version")
             client.read("/runs", limit=1)
+    except ServiceRefusal as refusal:
+        # A key that may do something else is a key all the same.
+        state = "warn" if refusal.wire_code == "forbidden" else "fail"
+        yield "service", state, f"{refusal.message} {refusal.hint or ''}".strip()
+        return
     except KneoError as error:
         yield "service", "fail", " ".join(part for part in (error.message, getattr(error, "hint", None)) if part)
         return

@@ -102,16 +102,14 @@ def compile_spec(
     directions: Directions,
 ) -> None:
     """Compile a spec without running it."""
-    from kneo_serv.spec import Diagnostic
-
     workspace = open_workspace(environment, tools=tools, factory=factory)
     with open_subject(workspace, directions, spec, overlays) as subject:
-        made = subject.compiled()
+        summary, found = subject.compiled()
     if as_json:
-        show_json({"ok": True, **made})
+        show_json({"ok": True, "summary": summary, "diagnostics": [one.to_dict() for one in found]})
         return
-    _show_diagnostics(subject.path, [Diagnostic(**one) for one in made["diagnostics"]])
-    show_facts(_summary(made["summary"]))
+    _show_diagnostics(subject.path, found)
+    show_facts(_summary(summary))
     succeed(f"{subject.path} compiles.")
 
 

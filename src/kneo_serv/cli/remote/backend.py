@@ -59,7 +59,8 @@ class ServiceBackend:
         if order.tags:
             body["tags"] = list(order.tags)
         with subject.located():
-            trace = {name: value for name, value in order.trace.items() if value}
+            # What no header takes is no trace context either.
+            trace = {name: text for name, text in order.trace.items() if text and text.isascii() and text.isprintable()}
             return self._settled(self._sending("/runs", body, trace), listener, "kneo runs list")
 
     def continue_run(self, run_id: str, listener: "Listener") -> Answer:
@@ -188,7 +189,9 @@ class ServiceBackend:
                     run_id = answer["run_id"]
                     listener.on_remark(f"Run {run_id} is at work at {self._client.destination.url}.")
                 with _named(run_id):
-                    self._client.read(f"/runs/{run_id}", wait=min(_LONGEST_WAIT, self._client.seconds / 2))
+                    self._client.read(
+                        f"/runs/{_segment('run', str(run_id))}", wait=min(_LONGEST_WAIT, self._client.seconds / 2)
+                    )
                     answer = send(True)
         except ServiceRefusal as refusal:
             ended = _ended_by(refusal)

@@ -19,6 +19,8 @@ from kneo_serv.settings import Settings
 
 KEY_VARIABLE = "KNEO_SERV_IDEMPOTENCY_KEY"
 _KEY_HEADER = "Idempotency-Key"
+_BUSY_PAUSE = 1.0
+"""Seconds until a service that is at work on a request is asked again for its answer, unless it says otherwise."""
 _OF_A_RUN = ("run_id", "status")
 """What every answer to a write holds."""
 _LONGEST_KEY = 256
@@ -94,11 +96,8 @@ class ServiceClient:
         Raises:
             ServiceFault: it was refused, or nobody answered.
         """
-        while True:
-            answer = self.attached(path, key, body, headers=headers, **query)
-            if answer is not None:
-                return answer
-            self._sleep(1.0)
+        keyed = {**(headers or {}), _KEY_HEADER: key}
+        return self._asked("POST", path, _OF_A_RUN, body=body, query=query, headers=keyed, patient=True)
 
     def attached(
         self,
@@ -127,6 +126,7 @@ class ServiceClient:
         body: Mapping[str, Any] | None = None,
         query: Mapping[str, Any] | None = None,
         headers: Mapping[str, str] | None = None,
+        patient: bool = False,
     ) -> Answer:
         given = {name: value for name, value in (query or {}).items() if value is not None}
         failures = 0
@@ -143,6 +143,9 @@ class ServiceClient:
                 fault = refusal_in(response, self.destination)
                 asked = asked_pause(response.headers, self._now())
                 again = response.status_code in PASSING
+                if patient and fault.wire_code == IN_PROGRESS:
+                    self._sleep(min(_BUSY_PAUSE if asked is None else asked, LONGEST_PAUSE))
+                    continue
             failures += 1
             pause = self._retries.pause(failures, asked) if again else None
             if pause is None:

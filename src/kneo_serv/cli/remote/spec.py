@@ -45,12 +45,11 @@ class ServedSubject:
         answer = self._asked("validate", "diagnostics")
         return judged(self._policy, self.document, ValidationReport(self._found(answer["diagnostics"])))
 
-    def compiled(self) -> dict[str, Any]:
-        """What the service's compiler makes of it: `summary` and `diagnostics`. Raises SpecCompilationError."""
+    def compiled(self) -> tuple[dict[str, Any], list[Diagnostic]]:
+        """What the service's compiler makes of it, by name, and what it found. Raises SpecCompilationError."""
         self.refuse_by_policy()
         answer = self._asked("compile", "summary", "diagnostics")
-        found = [item.to_dict() for item in self._found(answer["diagnostics"])]
-        return {"summary": answer["summary"], "diagnostics": found}
+        return dict(answer["summary"]), self._found(answer["diagnostics"])
 
     def summary(self) -> dict[str, Any]:
         """What it holds, by name. Raises SpecCompilationError when it has errors."""
