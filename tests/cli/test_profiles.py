@@ -8,6 +8,7 @@ from typing import Any
 import pytest
 
 from kneo_serv.cli.profiles import Profile, ProfileFile, ProfileFileError
+from tests.cli.screen import terminal
 from tests.cli.shell import Shell
 
 SECRET = "operator-token"
@@ -65,6 +66,16 @@ def test_the_key_may_come_from_standard_input(kneo: Shell) -> None:
     assert "at most" in kneo.usage_error([*words, "--api-key", "other"])
     assert kneo(*words, stdin="\n").exit_code == 0
     assert saved(kneo)["profiles"]["local"]["api_key"] is None
+
+
+def test_at_a_terminal_a_person_is_asked_for_the_key_and_it_is_not_seen(tmp_path: Path) -> None:
+    with terminal(tmp_path, "config", "profile", "set", "local", "--service-url", "http://127.0.0.1:8000") as shown:
+        shown.until(lambda screen: "API key for http://127.0.0.1:8000" in screen)
+        shown.type(f"{SECRET}\n")
+        assert shown.end() == 0
+    assert SECRET not in "".join(shown.history)
+    kept = json.loads((tmp_path / ".kneo_serv" / "profiles.json").read_text())
+    assert kept["profiles"]["local"]["api_key"] == SECRET
 
 
 def test_without_a_key_the_profile_has_none(kneo: Shell) -> None:

@@ -31,8 +31,8 @@ def blocks(document: str, language: str) -> list[str]:
 
 def python(folder: Path, script: str) -> str:
     done = subprocess.run(
-        [sys.executable, "-c", script], cwd=folder, env=_environment(), capture_output=True, text=True, timeout=60,
-        check=False,
+        [sys.executable, "-c", script], cwd=folder, env=_environment(folder), capture_output=True, text=True,
+        timeout=60, check=False,
     )  # fmt: skip
     assert done.returncode == 0, done.stderr
     return done.stdout
@@ -61,7 +61,7 @@ def test_the_commands_of_the_page_about_own_code_work_with_and_without_the_proje
     commands = [line for block in blocks(OWN_CODE, "bash") for line in block.splitlines()]
     assert len(commands) == 3
     with ScriptedOpenAI(lambda request: text("bob@example.com")) as model:
-        environment = _environment(OPENAI_API_KEY="sk-own-code", OPENAI_BASE_URL=model.base_url)
+        environment = _environment(folder, OPENAI_API_KEY="sk-own-code", OPENAI_BASE_URL=model.base_url)
         for command in commands:
             written = command.partition(" --tools" if "--tools" in command else " --factory")[0] if config else command
             answer, beside = _kneo(folder, written, environment)
@@ -79,7 +79,7 @@ def test_the_commands_of_the_page_about_services_work_in_their_order(folder: Pat
     assert len(commands) == 7
     with serving(Shell(folder)) as server:
         for command in commands:
-            _kneo(folder, command.replace("http://127.0.0.1:8000", server.url), _environment(HOME=str(folder)))
+            _kneo(folder, command.replace("http://127.0.0.1:8000", server.url), _environment(folder))
     assert not (folder / ".kneo_serv" / "profiles.json").read_text().count("operator-token")
 
 

@@ -32,9 +32,10 @@ def folder(tmp_path: Path) -> Path:
     return tmp_path
 
 
-def _environment(**more: str) -> dict[str, str]:
+def _environment(home: Path, **more: str) -> dict[str, str]:
     kept = {name: value for name, value in os.environ.items() if not name.startswith(("KNEO_", "OPENAI_"))}
-    return {**kept, "PYTHONPATH": os.pathsep.join(path for path in sys.path if path), **more}
+    path = os.pathsep.join(path for path in sys.path if path)
+    return {**kept, "HOME": str(home), "PYTHONPATH": path, **more}
 
 
 def _kneo(folder: Path, command: str, environment: dict[str, str]) -> tuple[str, str]:
@@ -52,8 +53,7 @@ def test_every_command_of_the_readme_works_in_the_order_of_the_readme(folder: Pa
     ids: dict[str, str] = {}
     with ExitStack() as stack:
         model = stack.enter_context(ScriptedOpenAI(lambda request: text("Three bullet points.")))
-        # Profiles are kept at home.
-        environment = _environment(OPENAI_API_KEY="sk-readme", OPENAI_BASE_URL=model.base_url, HOME=str(folder))
+        environment = _environment(folder, OPENAI_API_KEY="sk-readme", OPENAI_BASE_URL=model.base_url)
         url = ""
         for command in COMMANDS:
             if command == "kneo service serve":
@@ -75,8 +75,8 @@ def test_every_command_of_the_readme_works_in_the_order_of_the_readme(folder: Pa
 def test_the_python_of_the_readme_runs_and_pauses(folder: Path) -> None:
     (script,) = re.findall(r"```python\n(.*?)```", README, re.DOTALL)
     done = subprocess.run(
-        [sys.executable, "-c", script], cwd=folder, env=_environment(), capture_output=True, text=True, timeout=60,
-        check=False,
+        [sys.executable, "-c", script], cwd=folder, env=_environment(folder), capture_output=True, text=True,
+        timeout=60, check=False,
     )  # fmt: skip
     assert done.returncode == 0, done.stderr
     assert re.fullmatch(r"paused req_[0-9a-f-]{36}\n", done.stdout)
