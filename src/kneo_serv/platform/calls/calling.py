@@ -12,7 +12,8 @@ from kneo_serv.middleware import RunMiddleware, ToolMiddleware
 from kneo_serv.model import event as ev
 from kneo_serv.model.ids import RunId
 from kneo_serv.model.run import RunResult
-from kneo_serv.platform.chance import RandomIds
+from kneo_serv.platform.calls.prepared import PreparedSpecs
+from kneo_serv.platform.chance import RandomIds, SystemClock
 from kneo_serv.platform.loop import LoopThread
 from kneo_serv.platform.options import PlatformOptions
 from kneo_serv.platform.platform import Platform
@@ -74,6 +75,7 @@ class Calling:
         self._loop: LoopThread | None = None
         self._platform: Platform | None = None
         self._ids = RandomIds()
+        self._prepared = PreparedSpecs(lambda: self.compiler, clock=SystemClock())
 
     async def reach[T](self, use: Callable[[Platform], Coroutine[Any, Any, T]]) -> T:
         """What `use` makes of the platform, for callers on a loop of their own, which goes on meanwhile.
@@ -133,8 +135,7 @@ class Calling:
                 listening.callback(platform.hear(run_id, on_text))
             if on_event is not None:
                 listening.callback(platform.listen(run_id, tell))
-            await platform.run_to_rest(run_id, patience=self.options.patience_seconds)
-        return await platform.result(run_id)
+            return await platform.result_at_rest(run_id, patience=self.options.patience_seconds)
 
 
 async def _using[T](platform: Platform, use: Callable[[Platform], Coroutine[Any, Any, T]]) -> T:
