@@ -139,6 +139,19 @@ def test_a_failed_agent_is_a_failed_agent_call_and_a_failed_step() -> None:
     ]
 
 
+def test_the_end_of_an_agents_call_tells_which_model_answered() -> None:
+    asked = {"model_provider": "openai", "runtime_mode": "bridge"}
+    said = ev.ModelTurnCompleted(key("a#1"), "a", 1, "out", model_name="gpt", metadata={**asked, "finish": "stop"})
+    journal = Journal().begin().start("a#1", StepKind.AGENT).add(said).end("a#1", "out")
+    trace, _ = trace_events(journal.record, journal.events)
+    told = {line["type"]: (line["runtime_mode"], line["model_provider"], line["model_name"]) for line in trace}
+    assert told["model_turn_completed"] == told["run_completed"] == ("bridge", "openai", "gpt")
+    assert told["run_started"] == told["step_completed"] == (None, None, None)
+    (turn,) = (line for line in trace if line["type"] == "model_turn_completed")
+    assert turn["metadata"]["finish"] == "stop"
+    assert not set(asked) & set(turn["metadata"])
+
+
 def test_what_lies_behind_the_limit_is_counted() -> None:
     journal = reviewed()
     whole, _ = trace_events(journal.record, journal.events, limit=0)

@@ -17,6 +17,9 @@ from kneo_serv.platform.views.story import StepNote, Story, agent_of, workflow_t
 from kneo_serv.platform.views.task import request_fields
 from kneo_serv.platform.views.wire import WIRE, trace_type
 
+SPEAKER = ("runtime_mode", "model_provider")
+"""What the metadata of a model turn tell of who was asked."""
+
 
 def trace_events(
     record: RunRecord, events: Sequence[ev.Recorded], *, limit: int = 10_000
@@ -160,6 +163,7 @@ class Timeline:
         if call is None:
             return [step]
         messages = {"message_count": note.messages, "attempt": note.attempt}
+        fields |= _speaker(note.spoke)
         agent = self._line(recorded, call, span=_agent_span(note.key), parent=note.key, metadata=messages, **fields)
         return [step, agent] if isinstance(event, ev.StepStarted) else [agent, step]
 
@@ -189,14 +193,14 @@ class Timeline:
             fields["tool_name"] = event.tool_name
         match event:
             case ev.ModelTurnCompleted():
-                fields |= {"model_name": event.model_name, "output_preview": preview(event.text)}
+                fields |= _speaker(event) | {"output_preview": preview(event.text)}
                 metadata |= {
                     "input_tokens": event.usage.input_tokens,
                     "output_tokens": event.usage.output_tokens,
                     "cached_tokens": event.usage.cached_tokens,
                     "cost_usd": event.usage.cost_usd,
                     "tool_call_count": len(event.tool_calls),
-                    **event.metadata,
+                    **{name: value for name, value in event.metadata.items() if name not in SPEAKER},
                 }
                 fields["memory_policy"] = event.metadata.get("memory", {}).get("policy")
             case ev.ToolCallStarted():
@@ -293,6 +297,8 @@ class Timeline:
         workflow_name: str | None = None,
         step_id: str | None = None,
         agent_name: str | None = None,
+        runtime_mode: str | None = None,
+        model_provider: str | None = None,
         model_name: str | None = None,
         tool_name: str | None = None,
         guardrail_id: str | None = None,
@@ -316,8 +322,8 @@ class Timeline:
             "agent_name": agent_name,
             "workflow_name": workflow_name or self.record.workflow_name,
             "step_id": step_id,
-            "runtime_mode": None,
-            "model_provider": None,
+            "runtime_mode": runtime_mode,
+            "model_provider": model_provider,
             "model_name": model_name,
             "tool_name": tool_name,
             "guardrail_id": guardrail_id,
@@ -335,6 +341,13 @@ class Timeline:
 
     def _digest(self, name: str, size: int) -> str:
         return blake2b(f"{self.record.id}:{name}".encode(), digest_size=size).hexdigest()
+
+
+def _speaker(turn: ev.ModelTurnCompleted | None) -> dict[str, Any]:
+    """Which model spoke, as far as the turn tells; nothing before it has spoken."""
+    if turn is None:
+        return {}
+    return {"model_name": turn.model_name, **{name: turn.metadata.get(name) for name in SPEAKER}}
 
 
 def _place(note: StepNote | None, story: Story) -> dict[str, Any]:
