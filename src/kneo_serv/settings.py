@@ -440,6 +440,24 @@ class Settings:
         Names(),
         "Variables with secrets of MCP servers without which the service is not ready, with commas between them.",
     )
+    client_timeout: float = _setting(
+        "KNEO_SERV_CLIENT_TIMEOUT",
+        120.0,
+        Seconds(0, _DAY, above=True),
+        "How long the command line waits for a service to answer one request.",
+    )
+    client_retries: int = _setting(
+        "KNEO_SERV_CLIENT_RETRIES",
+        2,
+        WholeNumber(0, 100),
+        "How often the command line asks a service again that did not answer or could not do it just then.",
+    )
+    client_retry_backoff_seconds: float = _setting(
+        "KNEO_SERV_CLIENT_RETRY_BACKOFF_SECONDS",
+        0.25,
+        Seconds(0, 60, above=True),
+        "Wait before the first of these attempts, doubled with each one; a service that asks for more gets more.",
+    )
 
     @classmethod
     def from_env(cls, environ: Mapping[str, str]) -> Self:

@@ -54,7 +54,7 @@ async def admit(request: Request, scope: str, route: str) -> AuthPrincipal:
         _note(request, caller.reason, scope, route, caller, caller.detail)
         raise RequestRefused(
             "unauthorized",
-            "This needs an API key: send it as `Authorization: Bearer <key>`.",
+            "An API key is needed here. The header Authorization takes it, after the word Bearer.",
             headers={"WWW-Authenticate": "Bearer"},
         )
     if not caller.has_scope(scope):
