@@ -1,6 +1,7 @@
 """The trace tells everything but secrets, arguments and results, and tells it the same way each time."""
 
 import json
+from datetime import datetime
 
 from hypothesis import given, settings
 from hypothesis import strategies as st
@@ -150,6 +151,18 @@ def test_the_end_of_an_agents_call_tells_which_model_answered() -> None:
     (turn,) = (line for line in trace if line["type"] == "model_turn_completed")
     assert turn["metadata"]["finish"] == "stop"
     assert not set(asked) & set(turn["metadata"])
+
+
+def test_what_ends_tells_how_long_it_took() -> None:
+    journal = Journal().begin().start("a#1", StepKind.AGENT)
+    journal.turn("a#1", 1, "out").end("a#1", "out").add(ev.RunCompleted("out"))
+    trace, _ = trace_events(journal.record, journal.events)
+    at = {line["type"]: datetime.fromisoformat(line["timestamp"]) for line in trace}
+    for kind in ("step", "run", "model_turn", "workflow"):
+        (ended,) = (line for line in trace if line["type"] == f"{kind}_completed")
+        taken = at[f"{kind}_completed"] - at[f"{kind}_started"]
+        assert ended["metadata"]["duration_ms"] == taken.total_seconds() * 1000 > 0
+    assert all("duration_ms" not in line["metadata"] for line in trace if line["type"].endswith("_started"))
 
 
 def test_what_lies_behind_the_limit_is_counted() -> None:

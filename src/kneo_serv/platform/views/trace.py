@@ -20,6 +20,9 @@ from kneo_serv.platform.views.wire import WIRE, trace_type
 SPEAKER = ("runtime_mode", "model_provider")
 """What the metadata of a model turn tell of who was asked."""
 
+ENDS = ("_completed", "_failed")
+"""How the types of events end that say how long something took."""
+
 
 def trace_events(
     record: RunRecord, events: Sequence[ev.Recorded], *, limit: int = 10_000
@@ -44,6 +47,8 @@ class Timeline:
     record: RunRecord
     _opened: dict[str, str] = field(default_factory=dict)
     """Span name to the id of the event that opened it."""
+    _since: dict[str, float] = field(default_factory=dict)
+    """Span name to the time when it was opened."""
     _spans: dict[str, str] = field(default_factory=dict)
 
     def lines(self, recorded: ev.Recorded, note: StepNote | None, story: Story) -> list[dict[str, Any]]:
@@ -310,7 +315,9 @@ class Timeline:
         event_id = f"evt_{self._digest(f'{recorded.seq}:{kind}', 16)}"
         inside = self._opened.get(parent or "") if opens else self._opened.get(span)
         if opens:
-            self._opened[span] = event_id
+            self._opened[span], self._since[span] = event_id, recorded.at
+        elif kind.endswith(ENDS) and span in self._since:
+            metadata = {**metadata, "duration_ms": round((recorded.at - self._since[span]) * 1000)}
         return {
             "type": kind,
             "run_id": self.record.id,
