@@ -8,6 +8,7 @@ import pytest
 from kneo_client import KneoClient
 from kneo_client.core import SyncTransport
 
+from kneo_serv.testing.scripted_openai import ScriptedOpenAI, text
 from tests.acceptance.client.served import caller, served, sync_caller
 from tests.acceptance.server import Server
 
@@ -40,8 +41,10 @@ def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
 @pytest.fixture(scope="session")
 def server(folder: Path) -> Iterator[Server]:
     """The shared server. Nobody in these tests may assume that its lists hold only their own runs."""
-    with served(folder, KNEO_SERV_RATE_LIMIT_ROLES="reviewer=2/h") as server:
-        yield server
+    with ScriptedOpenAI([text("Four.")]) as model:
+        variables = {"OPENAI_API_KEY": "sk-acceptance-test", "OPENAI_BASE_URL": model.base_url}
+        with served(folder, KNEO_SERV_RATE_LIMIT_ROLES="reviewer=2/h", **variables) as server:
+            yield server
 
 
 @pytest.fixture

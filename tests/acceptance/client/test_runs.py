@@ -10,7 +10,7 @@ import anyio
 import pytest
 from kneo_client import KneoClient
 from kneo_client.core import KneoConflictError, KneoNotFoundError, KneoValidationError, iterate_all
-from kneo_client.types import RunCreateRequest, RunCreateRequestMetadata, RunCreateRequestSpecType0, Unset
+from kneo_client.types import RunCreateRequest, RunCreateRequestMetadata, RunCreateRequestSpecType0, RunUsage, Unset
 
 from tests.acceptance.client.served import AGENT, eventually, workflow
 from tests.acceptance.shell import PATIENCE
@@ -142,6 +142,25 @@ async def test_trace_events_have_the_keys_that_dashboards_read(client: KneoClien
     assert (event["run_id"], event["agent_name"]) == (run.run_id, "echo")
     assert (event["runtime_mode"], event["model_provider"], event["model_name"]) == ("bridge", "dummy", "dummy")
     assert datetime.fromisoformat(event["timestamp"]).tzinfo is not None
+
+
+async def test_what_a_model_took_is_told_with_the_run_its_row_and_its_trace(client: KneoClient) -> None:
+    session = fresh("session")
+    spec = {**AGENT, "agent": {**AGENT["agent"], "model": {"provider": "openai", "name": "gpt-4o-mini"}}}
+    started = await client.platform.runs.create({"input": "2 + 2?", "spec": spec, "session_id": session})
+    assert (started.status, started.output_text) == ("completed", "Four.")
+    run = await client.platform.runs.get(str(started.run_id))
+    assert isinstance(run.usage, RunUsage)
+    used = run.usage.to_dict()
+    assert used["total_tokens"] == used["input_tokens"] + used["output_tokens"] > 0
+    counts = {name: used[name] for name in ("input_tokens", "output_tokens", "total_tokens")}
+    assert counts.items() <= known(started.metadata)["usage"].items()
+    row = (await client.platform.runs.list(session_id=session))[0]
+    assert counts.items() <= row["metadata"]["usage"].items()
+    event = (await client.platform.runs.trace(str(started.run_id), event_type="run_completed"))[0]
+    # The name is the one by which the model itself answered.
+    assert (event["model_provider"], event["model_name"]) == ("openai", "scripted")
+    assert event["metadata"]["duration_ms"] >= 0
 
 
 async def test_checkpoints_tell_the_run_step_by_step_and_differ_by_what_happened(client: KneoClient) -> None:

@@ -149,8 +149,9 @@ async def test_credentials_are_told_by_name_and_never_by_value(client: KneoClien
     keys = inventory["service_tokens"]["KNEO_SERV_API_KEYS"]
     assert (keys["name"], keys["env_var"]) == ("service:KNEO_SERV_API_KEYS", "KNEO_SERV_API_KEYS")
     assert (keys["present"], keys["status"], keys["value"]) == (True, "present", "[REDACTED]")
-    missing = inventory["providers"]["openai"]
-    assert (missing["env_var"], missing["status"], missing["value"]) == ("OPENAI_API_KEY", "missing", None)
+    present, missing = inventory["providers"]["openai"], inventory["providers"]["anthropic"]
+    assert (present["env_var"], present["status"], present["value"]) == ("OPENAI_API_KEY", "present", "[REDACTED]")
+    assert (missing["env_var"], missing["status"], missing["value"]) == ("ANTHROPIC_API_KEY", "missing", None)
     typed = CredentialInventory.from_dict(dict(inventory.items))
     assert typed.to_dict() == inventory.items
 
