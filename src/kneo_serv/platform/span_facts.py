@@ -194,7 +194,7 @@ def guardrail_attributes(event: ev.GuardrailStarted | ev.GuardrailApplied) -> At
 
 
 def provider_of(agent: AgentPlan) -> str:
-    """The name of who answers for this agent's model."""
+    """The name of the provider that answers for this agent."""
     runtime, model = agent.runtime, agent.model
     named = runtime.native_provider if runtime.preferred_mode is RuntimeMode.NATIVE else runtime.bridge_provider
     return named or (model.provider if model is not None else _DUMMY)
