@@ -221,6 +221,7 @@ class Platform:
         opened = self._journal.begin(submission.plan, run_id, created, now)
         record = opened.record = record_of(submission, created, run_id, now)
         metadata = {
+            "async_mode": not hold,
             "target": submission.target,
             "environment": submission.environment,
             "session_id": submission.session_id,
@@ -229,6 +230,8 @@ class Platform:
             "inline_spec": submission.metadata.get("spec_path") is None,
             "metadata": submission.metadata.get("caller_metadata", {}),
         }
+        if "skills_overlay" in submission.metadata:
+            metadata["skills_overlay"] = submission.metadata["skills_overlay"]
         timers = (
             (Timer(run_id, TimerKind.RUN_DEADLINE, "", created.deadline_at),) if created.deadline_at is not None else ()
         )

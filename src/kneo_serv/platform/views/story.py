@@ -35,6 +35,8 @@ class StepNote:
     attempt: int = 1
     messages: int = 1
     """Messages of an agent's conversation so far, its input included."""
+    spoke: ev.ModelTurnCompleted | None = None
+    """What its model said last."""
 
     @property
     def frame(self) -> StepKey:
@@ -158,6 +160,7 @@ class Story:
             case ev.ModelTurnCompleted():
                 self.usage += event.usage
                 note = self._heard(event.key)
+                note.spoke = event
                 self.spent[note.ref] = self.spent.get(note.ref, Usage()) + event.usage
                 return note
             case ev.GuardrailApplied():
