@@ -1,6 +1,6 @@
 """Shapes that several routes share."""
 
-from typing import Any, Literal
+from typing import Annotated, Any, Literal
 
 from pydantic import BaseModel, ConfigDict, Field
 
@@ -29,6 +29,10 @@ class ListQuery(Asked):
     sort_by: str | None = None
     sort_order: Literal["asc", "desc"] | None = None
     cursor: str | None = Field(default=None, max_length=1000, description="`next_cursor` of the page before.")
+
+
+Moment = Annotated[str, Field(json_schema_extra={"format": "date-time"})]
+"""A moment as `moment_of` reads it: only what has the form that the document tells is sure to be understood."""
 
 
 class ErrorDetail(Answered):

@@ -19,7 +19,11 @@ def _upright(path: str) -> str:
     return path
 
 
-SpecPath = Annotated[str, AfterValidator(_upright)]
+SpecPath = Annotated[
+    str,
+    AfterValidator(_upright),
+    Field(json_schema_extra={"pattern": r"^(?!~)(?!([\s\S]*[/\\])?\.\.([/\\]|$))"}),
+]
 """A path on the server, within its folder for specs."""
 
 _EXAMPLE: dict[str, Any] = {
