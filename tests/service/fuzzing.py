@@ -84,13 +84,13 @@ def fuzzed(schema: BaseSchema, request_of: RequestOf) -> Findings:
     bounded = schema.exclude(lambda context: _LIVE in str(context.operation.definition.raw.get("responses")))
 
     @bounded.hook
-    def filter_failure(context: HookContext, failure: Failure, case: Case, response: Response) -> bool:
+    def filter_failure(context: HookContext, failure: Failure, case: Case[Any], response: Response) -> bool:
         if "positive_data_acceptance" in failure.checks:
             return not _forbidden(response)
         return "negative_data_rejection" not in failure.checks or not _only_coerced(case)
 
     @bounded.hook
-    def map_case(context: HookContext, case: Case) -> Case:
+    def map_case(context: HookContext, case: Case[Any]) -> Case[Any]:
         # By chance alone no spec would ever be one, no run would begin, and no question would be answered.
         body, fields = case.body, _fields_of(case)
         if not isinstance(body, dict) or not _is_positive(case) or chance.random() < 0.4:
@@ -127,7 +127,7 @@ def _faults_of(event: events.ScenarioFinished) -> Iterator[str]:
 
 
 @schemathesis.check
-def errors_have_their_form_and_leak_nothing(ctx: CheckContext, response: Response, case: Case) -> bool | None:
+def errors_have_their_form_and_leak_nothing(ctx: CheckContext, response: Response, case: Case[Any]) -> bool | None:
     """An error is the envelope, or the list of a wrong shape; and tells nothing of this machine."""
     if response.status_code < 400:
         return None
@@ -152,11 +152,11 @@ def _forbidden(response: Response) -> bool:
     return isinstance(detail, dict) and detail["error"] in _RULES
 
 
-def _is_positive(case: Case) -> bool:
+def _is_positive(case: Case[Any]) -> bool:
     return case.meta is not None and case.meta.generation.mode.is_positive
 
 
-def _only_coerced(case: Case) -> bool:
+def _only_coerced(case: Case[Any]) -> bool:
     """Whether what breaks the schema is a text or number in the place of a boolean or number that it stands for.
 
     These are taken, as existing clients expect; the model of the route knows them.
@@ -177,12 +177,12 @@ def _only_coerced(case: Case) -> bool:
     return True
 
 
-def _fields_of(case: Case) -> Mapping[str, Any]:
+def _fields_of(case: Case[Any]) -> Mapping[str, Any]:
     model = _model_of(case)
     return {} if model is None else model.model_fields
 
 
-def _model_of(case: Case) -> type[BaseModel] | None:
+def _model_of(case: Case[Any]) -> type[BaseModel] | None:
     content = case.operation.definition.raw.get("requestBody", {}).get("content", {})
     reference = content.get("application/json", {}).get("schema", {}).get("$ref", "")
     return _MODELS.get(reference.rpartition("/")[2])
