@@ -7,7 +7,7 @@ from pydantic import Field
 
 from kneo_serv.service.limits import RequestLimits
 from kneo_serv.service.schemas.bounds import Bounds
-from kneo_serv.service.schemas.shapes import Answered, Asked, ListQuery, Moment, NoQuery
+from kneo_serv.service.schemas.shapes import Answered, Asked, ListQuery, Moment, NoQuery, Texts
 from kneo_serv.service.schemas.specs import SpecSource
 
 MAX_WAIT = 60.0
@@ -52,8 +52,8 @@ _SOME_KEYS = rf"^[ ,]*(({'|'.join(ROW_KEYS)}) *(,[ ,]*|$))*$"
 class SkillsOverlay(Asked):
     """Which declared skills the root agent has more, or less."""
 
-    add: list[str] = Field(default_factory=list)
-    disable: list[str] = Field(default_factory=list)
+    add: Texts = Field(default_factory=list)
+    disable: Texts = Field(default_factory=list)
 
 
 class RunCreateRequest(SpecSource):
@@ -78,7 +78,7 @@ class RunCreateRequest(SpecSource):
         description="Seconds that the caller waits for the run to rest or end (KNEO_SERV_PATIENCE_SECONDS by default). "
         "When they are over, the answer is 202 and the run goes on.",
     )
-    tags: list[str] = Field(default_factory=list)
+    tags: Texts = Field(default_factory=list)
 
     def _measure(self, bounds: Bounds, limits: RequestLimits) -> None:
         bounds.chars("input", self.input, limits.max_input_chars)

@@ -2,13 +2,28 @@
 
 from typing import Annotated, Any, Literal
 
-from pydantic import BaseModel, ConfigDict, Field
+from pydantic import BaseModel, ConfigDict, FailFast, Field, model_validator
+from pydantic_core import PydanticCustomError
+
+MOST_FIELDS = 100
+"""Fields of one request object: no model has as many, and each that is unknown would be told of."""
+TOO_MANY = "too_many_fields"
+
+Texts = Annotated[list[str], FailFast()]
+"""A list of texts; of wrong items only the first one is told of."""
 
 
 class Asked(BaseModel):
     """A request: unknown fields are refused."""
 
     model_config = ConfigDict(extra="forbid")
+
+    @model_validator(mode="before")
+    @classmethod
+    def _of_few_fields(cls, given: Any) -> Any:
+        if isinstance(given, dict) and len(given) > MOST_FIELDS:
+            raise PydanticCustomError(TOO_MANY, "Object should have at most {most} fields", {"most": MOST_FIELDS})
+        return given
 
 
 class Answered(BaseModel):
