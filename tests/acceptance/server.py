@@ -7,6 +7,7 @@ import subprocess
 import threading
 from collections.abc import Iterator
 from dataclasses import dataclass, field
+from pathlib import Path
 
 import httpx
 
@@ -23,6 +24,8 @@ class Server:
     url: str
     log: list[str] = field(default_factory=list)
     """The lines of stderr so far."""
+    folder: Path = Path()
+    """Where it was started."""
 
     def get(self, path: str, **given: object) -> httpx.Response:
         """One request on a connection of its own."""
