@@ -81,3 +81,5 @@ class HumanExpired:
     on_timeout: OnTimeout
     timeout_seconds: float | None = None
     expires_at: float | None = None
+    assignee: str | None = None
+    """Who was asked, and has not answered."""
