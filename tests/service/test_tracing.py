@@ -37,7 +37,8 @@ def traced(tmp_path: Path, spans: Spans) -> Iterator[TestClient]:
 
 
 def traces(spans: Spans) -> set[str]:
-    return {f"{span.get_span_context().trace_id:032x}" for span in spans.ended}
+    contexts = [span.get_span_context() for span in spans.ended]
+    return {f"{context.trace_id:032x}" for context in contexts if context is not None}
 
 
 @pytest.mark.parametrize("path", ["/v1/runs", "/runs", "/v1/specs/run"])
@@ -85,7 +86,7 @@ def test_a_state_may_come_in_several_fields(traced: TestClient, spans: Spans) ->
 
 def test_a_run_stays_in_its_trace_whoever_answers_or_continues_it(traced: TestClient, spans: Spans) -> None:
     def ask(path: str, trace: str, **body: Any) -> dict[str, Any]:
-        sent = traced.post(path, headers={"traceparent": f"00-{trace}-{PARENT}-01"}, **({"json": body} if body else {}))
+        sent = traced.post(path, headers={"traceparent": f"00-{trace}-{PARENT}-01"}, json=body or None)
         told: dict[str, Any] = sent.json()
         return told
 
