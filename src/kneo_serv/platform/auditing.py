@@ -86,10 +86,10 @@ def _entry(
                 "expired_at": at,
                 "on_timeout": event.on_timeout.value,
             }
-            names = {OnTimeout.FAIL: "human.expired", OnTimeout.CONTINUE: "human.continued"}
-            name = names.get(event.on_timeout, "human.escalated")
             if event.on_timeout is OnTimeout.ESCALATE:
-                metadata["assignee"] = event.assignee
+                # Who reads of it wants to know whom to ask instead.
+                return "human.escalated", event.continuation_id, None, {**metadata, "assignee": event.assignee}
+            name = "human.expired" if event.on_timeout is OnTimeout.FAIL else "human.continued"
             return name, event.continuation_id, None, metadata
         case ev.RunCancelled():
             return "run.cancelled", None, event.actor, {"reason": event.reason}

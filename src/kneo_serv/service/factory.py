@@ -215,7 +215,11 @@ def _manager(
         continuation_store=continuations,
         middlewares=middlewares(enabled=settings.plugins),
         dispatcher=_dispatcher(settings.dispatcher, enabled=settings.plugins),
-        options=replace(options, patience_seconds=None) if patient else options,
+        options=replace(
+            options,
+            mcp=replace(options.mcp, secrets=secrets),
+            patience_seconds=None if patient else options.patience_seconds,
+        ),
     )
 
 

@@ -17,6 +17,7 @@ import uvicorn
 from kneo_serv.errors import KneoError
 from kneo_serv.service.app import create_app
 from kneo_serv.service.auth import AuthConfig
+from kneo_serv.service.connections import bounded
 from kneo_serv.service.log_lines import configure_logging
 from kneo_serv.service.state import Service
 from kneo_serv.settings import Settings
@@ -82,7 +83,9 @@ def serve(
         config = uvicorn.Config(
             app,
             loop="uvloop" if _has_uvloop() else "asyncio",
-            http="httptools",
+            http=bounded(
+                head_seconds=settings.request_head_seconds, max_head_bytes=app.state.service.limits.max_head_bytes
+            ),
             ws="none",
             lifespan="on",
             log_config=None,
