@@ -26,8 +26,6 @@ class Server:
     """Where it works."""
     log: list[str] = field(default_factory=list)
     """The lines of stderr so far."""
-    folder: Path = Path()
-    """Where it was started."""
 
     def get(self, path: str, **given: object) -> httpx.Response:
         """One request on a connection of its own."""
