@@ -130,7 +130,8 @@ def may_hold_secret(text: str) -> bool:
     for hint in _KEY_HINTS:
         if hint in text:
             return True
-    lowered = text.lower()
+    # The one key of everyday that has such a word in it and is open all the same, also where texts are looked at.
+    lowered = text.lower().replace('"session_id":', "")
     for stem in _STEMS:
         if stem in lowered:
             return True

@@ -6,10 +6,11 @@ from typing import Any, Protocol
 from kneo_serv.engine import Posture
 from kneo_serv.model import event as ev
 from kneo_serv.model.audit import AuditEvent
+from kneo_serv.model.codec import json_text
 from kneo_serv.model.ids import AuditId
 from kneo_serv.model.plan import OnTimeout
 from kneo_serv.model.run import Phase, Run
-from kneo_serv.observe import redact_data
+from kneo_serv.observe import may_hold_secret, redact_data
 from kneo_serv.platform.draft import Draft
 
 
@@ -61,7 +62,9 @@ def audit_event(
     tenant: str | None = None,
 ) -> AuditEvent:
     """An audit event with redacted metadata; `tenant` is for one without a run."""
-    told = redact_data(dict(metadata or {}))
+    told = dict(metadata or {})
+    if may_hold_secret(json_text(told)):
+        told = redact_data(told)
     return AuditEvent(ids.audit(), event_type, at, run_id, continuation_id, actor, told, tenant)
 
 
