@@ -14,6 +14,7 @@ from kneo_serv.model.idempotency import KeyRecord
 from kneo_serv.model.ids import ContinuationId, Owner, PlanHash, RunId
 from kneo_serv.model.page import AuditFilter, Page, RunFilter
 from kneo_serv.model.run import Phase, RunRecord, RunStatus
+from kneo_serv.model.schedule import Schedule
 from kneo_serv.model.task import HumanTask, TaskStatus
 from kneo_serv.store.writes import (
     Append,
@@ -24,6 +25,7 @@ from kneo_serv.store.writes import (
     Projection,
     Refusal,
     Refused,
+    ScheduleChange,
     TaskClosing,
     TaskEscalation,
     Timer,
@@ -45,6 +47,7 @@ __all__ = [
     "Refusal",
     "Refused",
     "RetentionCut",
+    "ScheduleChange",
     "Snapshot",
     "Store",
     "StoreHealth",
@@ -319,8 +322,27 @@ class Store(Protocol):
         """Timers that are due (strictly before `now`; None means the database's clock), earliest first."""
         ...
 
-    async def next_due(self) -> float | None:
-        """When the earliest timer is due."""
+    async def next_due(self, *, kinds: Sequence[TimerKind] | None = None) -> float | None:
+        """When the earliest timer of these kinds (None means of any) is due."""
+        ...
+
+    async def change_schedule(self, change: ScheduleChange) -> bool:
+        """Makes, changes or removes a schedule, and takes in the run that is due; False when it stood elsewhere.
+
+        Raises as `create` when the run cannot be taken in; nothing is written then.
+        """
+        ...
+
+    async def get_schedule(self, name: str, *, tenant: str | None) -> Schedule | None:
+        """The schedule of this name that belongs to this tenant, or to none."""
+        ...
+
+    async def list_schedules(self, *, tenant: str | None = None, limit: int = 1000) -> Sequence[Schedule]:
+        """Schedules of this tenant (`NO_TENANT`: of none; None: all there are), by name, then by tenant."""
+        ...
+
+    async def due_schedules(self, *, now: float | None = None, limit: int = 100) -> Sequence[Schedule]:
+        """Schedules whose `look_at` has come (not after `now`; None means the database's clock), earliest first."""
         ...
 
     async def add_audit(self, events: Sequence[AuditEvent]) -> None:

@@ -146,19 +146,22 @@ def list_tasks(connection: sqlite3.Connection, conditions: Sequence[Condition], 
 
 def due_timers(connection: sqlite3.Connection, kinds: Sequence[TimerKind], now: float, limit: int) -> list[Timer]:
     """Timers that are due, earliest first."""
-    rows = TIMER.fetch(
-        connection,
-        "SELECT run_id, kind, key, due_at FROM timers"
-        " WHERE due_at < ? AND kind IN (SELECT value FROM json_each(?)) ORDER BY due_at, run_id, kind, key LIMIT ?",
-        (now, dumps(list(kinds)).decode(), limit),
-    )
-    return [Timer(run_id, TimerKind(kind), key, due_at) for run_id, kind, key, due_at in rows]
+    # Each kind by itself, so that what is due of another kind, and left alone, is not passed over.
+    one = f"SELECT * FROM (SELECT {', '.join(TIMER.names)} FROM timers WHERE kind = ? AND due_at < ?"
+    one += " ORDER BY due_at LIMIT ?)"
+    found: list[list[Any]] = []
+    for kind in dict.fromkeys(kinds):
+        found += TIMER.fetch(connection, one, (kind, now, limit))
+    timers = [Timer(run_id, TimerKind(kind), key, due_at) for run_id, kind, key, due_at in found]
+    return sorted(timers, key=lambda timer: (timer.due_at, timer.run_id, timer.kind, timer.key))[:limit]
 
 
-def next_due(connection: sqlite3.Connection) -> float | None:
-    """When the earliest timer is due."""
-    (due,) = connection.execute("SELECT min(due_at) FROM timers").fetchone()
-    return None if due is None else float(due)
+def next_due(connection: sqlite3.Connection, kinds: Sequence[TimerKind]) -> float | None:
+    """When the earliest timer of these kinds is due."""
+    dues = [
+        connection.execute("SELECT min(due_at) FROM timers WHERE kind = ?", (kind,)).fetchone()[0] for kind in kinds
+    ]
+    return min((float(due) for due in dues if due is not None), default=None)
 
 
 def list_audit(connection: sqlite3.Connection, filters: AuditFilter, page: Page) -> list[AuditEvent]:

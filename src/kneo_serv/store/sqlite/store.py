@@ -16,6 +16,7 @@ from kneo_serv.model.idempotency import KeyRecord
 from kneo_serv.model.ids import ContinuationId, Owner, PlanHash, RunId
 from kneo_serv.model.page import AuditFilter, Page, RunFilter
 from kneo_serv.model.run import RunRecord
+from kneo_serv.model.schedule import Schedule
 from kneo_serv.model.task import HumanTask, TaskStatus
 from kneo_serv.store.contract import (
     Append,
@@ -29,12 +30,13 @@ from kneo_serv.store.contract import (
     Pruned,
     Refused,
     RetentionCut,
+    ScheduleChange,
     Snapshot,
     StoreHealth,
     Timer,
     TimerKind,
 )
-from kneo_serv.store.sqlite import leases, pages, queries, retention
+from kneo_serv.store.sqlite import leases, pages, queries, retention, schedules
 from kneo_serv.store.sqlite.batch import ADD_AUDIT, apply
 from kneo_serv.store.sqlite.checkpoints import Checkpointer
 from kneo_serv.store.sqlite.connection import SYNCHRONOUS, connect, prepare_file
@@ -260,9 +262,28 @@ class SQLiteStore:
         moment = time.time() if now is None else now
         return await self._read(lambda db: queries.due_timers(db, kinds, moment, limit))
 
-    async def next_due(self) -> float | None:
-        """When the earliest timer is due."""
-        return await self._read(queries.next_due)
+    async def next_due(self, *, kinds: Sequence[TimerKind] | None = None) -> float | None:
+        """When the earliest timer of these kinds is due."""
+        wanted = tuple(TimerKind) if kinds is None else kinds
+        return await self._read(lambda db: queries.next_due(db, wanted))
+
+    async def change_schedule(self, change: ScheduleChange) -> bool:
+        """Makes, changes or removes a schedule, and takes in the run that is due; raises as `create`."""
+        request = None if change.run is None else creation(change.run)
+        return bool(await self._work(lambda db: schedules.change(db, change, request)))
+
+    async def get_schedule(self, name: str, *, tenant: str | None) -> Schedule | None:
+        """The schedule of this name that belongs to this tenant, or to none."""
+        return await self._read(lambda db: schedules.get(db, name, tenant))
+
+    async def list_schedules(self, *, tenant: str | None = None, limit: int = 1000) -> Sequence[Schedule]:
+        """Schedules by name, then by tenant."""
+        return await self._read(lambda db: schedules.some(db, tenant, limit))
+
+    async def due_schedules(self, *, now: float | None = None, limit: int = 100) -> Sequence[Schedule]:
+        """Schedules whose moment has come, earliest first."""
+        moment = time.time() if now is None else now
+        return await self._read(lambda db: schedules.due(db, moment, limit))
 
     async def add_audit(self, events: Sequence[AuditEvent]) -> None:
         """Writes audit events that belong to no append."""
