@@ -484,6 +484,7 @@ class Settings:
             retry_on_timeout=self.workflow_retry_on_timeout,
             trace_max_events=self.trace_max_events,
             require_spec_bundles=self.require_spec_bundles,
+            spec_root=self.spec_root,
             mcp=McpOptions(
                 connect_seconds=self.mcp_connect_timeout_seconds,
                 call_seconds=self.mcp_timeout_seconds,

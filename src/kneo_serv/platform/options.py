@@ -1,6 +1,7 @@
 """How a platform behaves; read from the environment by `kneo_serv.settings`."""
 
 from dataclasses import dataclass, field
+from pathlib import Path
 
 from kneo_serv.model.run import SessionConcurrency
 from kneo_serv.observe import TelemetryOptions
@@ -53,5 +54,7 @@ class PlatformOptions:
     """Whether only signed bundles may run."""
     spec_signing_key: str | None = field(default=None, repr=False)
     """The key that bundles are verified with."""
+    spec_root: Path | None = None
+    """Folder that relative paths in schedules lie in; None means the working directory."""
     telemetry: TelemetryOptions = field(default_factory=TelemetryOptions)
     """Whether there are spans of OpenTelemetry, and what they may tell."""

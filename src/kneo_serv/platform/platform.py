@@ -28,6 +28,7 @@ from kneo_serv.platform.journal import (
     Journal,
     JournalUnreadableError,
     Listener,
+    RunJournal,
     event_row,
     plan_text,
 )
@@ -37,15 +38,16 @@ from kneo_serv.platform.outside import Outside, OutsideRefused
 from kneo_serv.platform.performer import Performer
 from kneo_serv.platform.projection import TaskFiles, TaskFolder
 from kneo_serv.platform.rests import Rest, rest_of
+from kneo_serv.platform.schedules import Schedules
 from kneo_serv.platform.speech import Speech, SpeechListener
 from kneo_serv.platform.streams import StreamItem, Streams, Until
 from kneo_serv.platform.submission import Submission, created_of, record_of
-from kneo_serv.platform.timekeeper import Timekeeper
+from kneo_serv.platform.timekeeper import ClockDuty, Duty, Timekeeper, TimerDuty
 from kneo_serv.platform.tracing import Tracing
 from kneo_serv.platform.watch import Watch
 from kneo_serv.platform.workers import Workers
 from kneo_serv.platform.wrapping import Wrapping
-from kneo_serv.store.contract import Append, Claim, NewRun, Store, Timer, TimerKind
+from kneo_serv.store.contract import Append, Claim, NewRun, ScheduleChange, Store, Timer, TimerKind
 from kneo_serv.tools import HandlerPool, ToolRegistry
 
 __all__ = ["Platform", "Submission"]
@@ -121,9 +123,21 @@ class Platform:
             concurrency=self.options.worker_concurrency,
             poll_seconds=self.options.idle_poll_seconds,
         )
+        self.schedules = Schedules(
+            store,
+            ids=self._ids,
+            clock=self._clock,
+            take_in=self._take_in_scheduled,
+            run=store.get_run,
+            cancel=self.cancel,
+            spec_root=self.options.spec_root,
+        )
         # Retries are no deadlines: they fire by themselves also where deadlines are left to the prunes.
         kinds = tuple(TimerKind) if self.options.timekeeper else (TimerKind.RETRY,)
-        self._timekeeper = Timekeeper(store, fire=self.fire, kinds=kinds)
+        duties: list[Duty] = [TimerDuty(store, kind, self.fire, clock=self._clock) for kind in kinds]
+        if self.options.timekeeper:
+            duties += [self.schedules, ClockDuty(store, clock=self._clock)]
+        self._timekeeper = Timekeeper(store, duties)
         self._journal.on_append(self._appended)
         self._users = 0
         self._unused = asyncio.Event()
@@ -206,6 +220,33 @@ class Platform:
     async def _take_in(
         self, run_id: RunId, submission: Submission, now: float, *, hold: bool, key: IdempotencyKey | None
     ) -> RunRecord:
+        new, opened = self._new_run(run_id, submission, now, hold=hold, key=key)
+        if await self.store.create(new):
+            self._workers.execute(Claim(run_id, 1), opened)
+        else:
+            self._dispatcher.submit()
+        return replace(new.record, lease_owner=None)
+
+    async def _take_in_scheduled(
+        self,
+        submission: Submission,
+        change: Callable[[NewRun], ScheduleChange],
+        *,
+        key: IdempotencyKey | None = None,
+    ) -> RunId | None:
+        await self._admit()
+        now = await self.store.now()
+        run_id = self._ids.run(now)
+        with self._tracing.dispatched(run_id, submission, now) as trace:
+            new, _ = self._new_run(run_id, replace(submission, trace=trace), now, hold=False, key=key)
+            if not await self.store.change_schedule(change(new)):
+                return None
+        self._dispatcher.submit()
+        return run_id
+
+    def _new_run(
+        self, run_id: RunId, submission: Submission, now: float, *, hold: bool, key: IdempotencyKey | None
+    ) -> tuple[NewRun, RunJournal]:
         created = created_of(submission, now, self.options.token_budget)
         opened = self._journal.begin(submission.plan, run_id, created, now)
         record = record_of(submission, created, run_id, now)
@@ -221,23 +262,17 @@ class Platform:
         timers = (
             (Timer(run_id, TimerKind.RUN_DEADLINE, "", created.deadline_at),) if created.deadline_at is not None else ()
         )
-        leased = await self.store.create(
-            NewRun(
-                replace(record, lease_owner=self._owner) if hold else record,
-                plan_text(submission.plan),
-                (event_row(ev.Recorded(1, now, created)),),
-                timers,
-                (audit_event(self._ids, "run.created", now, run_id, None, submission.actor, metadata),),
-                self.options.lease_seconds,
-                self.options.session_concurrency,
-                key,
-            )
+        new = NewRun(
+            replace(record, lease_owner=self._owner) if hold else record,
+            plan_text(submission.plan),
+            (event_row(ev.Recorded(1, now, created)),),
+            timers,
+            (audit_event(self._ids, "run.created", now, run_id, None, submission.actor, metadata),),
+            self.options.lease_seconds,
+            self.options.session_concurrency,
+            key,
         )
-        if leased:
-            self._workers.execute(Claim(run_id, 1), opened)
-        else:
-            self._dispatcher.submit()
-        return record
+        return new, opened
 
     async def fork(
         self,
