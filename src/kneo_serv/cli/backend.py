@@ -44,6 +44,29 @@ class RunOrder:
 
 
 @dataclass(frozen=True, slots=True)
+class ScheduleOrder:
+    """What is to be run by the calendar: the document `spec`, or else the file; by `cron`, or once at `at` (epoch)."""
+
+    name: str
+    spec_path: str
+    input_text: str
+    target: str
+    cron: str | None = None
+    timezone: str = "UTC"
+    at: float | None = None
+    spec: Mapping[str, Any] | None = None
+    environment: str | None = None
+    overlays: Sequence[str] = ()
+    timeout_seconds: float | None = None
+    session_id: str | None = None
+    tags: tuple[str, ...] = ()
+    overlap: str = "skip"
+    catch_up: str = "one"
+    jitter_seconds: float = 0.0
+    paused: bool = False
+
+
+@dataclass(frozen=True, slots=True)
 class ForkOrder:
     """What is to be run anew from one of a run's checkpoints, and what is to be other than it was there.
 
@@ -129,6 +152,34 @@ class Backend(Protocol):
 
     def check_journals(self, *, limit: int | None) -> list[Answer]:
         """What is wrong with the journals of the newest runs."""
+        ...
+
+    def list_schedules(self) -> list[Answer]:
+        """All schedules, by name."""
+        ...
+
+    def create_schedule(self, order: ScheduleOrder) -> Answer:
+        """Makes a schedule, and shows it."""
+        ...
+
+    def get_schedule(self, name: str, *, moments: int = 5) -> Answer:
+        """One schedule, with its next moments (`next_moments`)."""
+        ...
+
+    def pause_schedule(self, name: str) -> Answer:
+        """Keeps no moment of a schedule any more, and shows it."""
+        ...
+
+    def resume_schedule(self, name: str) -> Answer:
+        """Goes on with a schedule, and shows it."""
+        ...
+
+    def delete_schedule(self, name: str) -> None:
+        """Removes a schedule."""
+        ...
+
+    def trigger_schedule(self, name: str, listener: "Listener") -> Answer:
+        """Runs what a schedule runs now, and waits until it rests or ends."""
         ...
 
 
@@ -304,6 +355,65 @@ class LocalBackend:
         if not self._has_state():
             return []
         return [asdict(finding) for finding in self._manager.check_journals(limit=limit)]
+
+    def list_schedules(self) -> list[Answer]:
+        """All schedules, by name."""
+        if not self._has_state():
+            return []
+        from kneo_serv.platform.views import schedule_view
+
+        return [schedule_view(schedule) for schedule in self._manager.list_schedules(tenant=None)]
+
+    def create_schedule(self, order: ScheduleOrder) -> Answer:
+        """Makes a schedule, and shows it."""
+        self._executor.create_schedule(
+            order.name,
+            cron=order.cron,
+            timezone=order.timezone,
+            at=order.at,
+            spec_path=order.spec_path if order.spec is None else None,
+            spec=order.spec,
+            input_text=order.input_text,
+            overlays=order.overlays,
+            environment=order.environment,
+            target=order.target,
+            session_id=order.session_id,
+            tags=order.tags,
+            timeout_seconds=order.timeout_seconds,
+            overlap=order.overlap,
+            catch_up=order.catch_up,
+            jitter_seconds=order.jitter_seconds,
+            paused=order.paused,
+        )
+        return self.get_schedule(order.name)
+
+    def get_schedule(self, name: str, *, moments: int = 5) -> Answer:
+        """One schedule, with its next moments."""
+        from kneo_serv.platform.views import schedule_view
+        from kneo_serv.platform.views.bounds import iso
+
+        manager = self._keeper("schedule", name)
+        shown = schedule_view(manager.get_schedule(name), whole=True)
+        return {**shown, "next_moments": [iso(moment) for moment in manager.next_moments(name, count=moments)]}
+
+    def pause_schedule(self, name: str) -> Answer:
+        """Keeps no moment of a schedule any more, and shows it."""
+        self._keeper("schedule", name).pause_schedule(name)
+        return self.get_schedule(name)
+
+    def resume_schedule(self, name: str) -> Answer:
+        """Goes on with a schedule, and shows it."""
+        self._keeper("schedule", name).resume_schedule(name)
+        return self.get_schedule(name)
+
+    def delete_schedule(self, name: str) -> None:
+        """Removes a schedule."""
+        self._keeper("schedule", name).delete_schedule(name)
+
+    def trigger_schedule(self, name: str, listener: "Listener") -> Answer:
+        """Runs what a schedule runs now, and waits until it rests or ends."""
+        manager = self._mover("schedule", name)
+        return self._rested(manager.execute_run(manager.trigger_schedule(name), **_told(listener)), listener)
 
 
 def _told(listener: "Listener") -> dict[str, Any]:

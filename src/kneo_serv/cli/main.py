@@ -14,6 +14,7 @@ from kneo_serv.cli.commands.forks import fork, retry
 from kneo_serv.cli.commands.human import human_app
 from kneo_serv.cli.commands.run import run
 from kneo_serv.cli.commands.runs import runs_app
+from kneo_serv.cli.commands.schedules import schedules_app
 from kneo_serv.cli.commands.service import service_app
 from kneo_serv.cli.commands.spec_files import spec_app
 from kneo_serv.cli.exit_codes import MEANINGS
@@ -35,6 +36,7 @@ app.command("run")(run)
 runs_app.command("fork")(fork)
 runs_app.command("retry")(retry)
 app.add_typer(runs_app)
+app.add_typer(schedules_app)
 app.add_typer(human_app)
 app.add_typer(audit_app)
 app.command("doctor")(doctor)
