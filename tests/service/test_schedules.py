@@ -90,14 +90,11 @@ def test_what_cannot_be_kept_is_refused_with_its_reason(client: TestClient) -> N
     ):
         detail = refusal(client.post("/v1/schedules", json={**body, **change}), status)
         assert detail["error"] == error, (change, detail)
-    for change in (
-        {"name": "a/b"},
-        {"colour": "red"},
-        {"overlap": "maybe"},
-        {"jitter_seconds": -1},
-        {"input": "x" * 10**5},
-    ):
-        assert client.post("/v1/schedules", json={**body, **change}).status_code == 422, change
+    misshapen: list[dict[str, Any]] = [
+        {"name": "a/b"}, {"colour": "red"}, {"overlap": "maybe"}, {"jitter_seconds": -1}, {"input": "x" * 10**5}
+    ]  # fmt: skip
+    for wrong in misshapen:
+        assert client.post("/v1/schedules", json={**body, **wrong}).status_code == 422, wrong
     assert client.get("/v1/schedules").json()["total"] == 1
 
 
