@@ -100,8 +100,9 @@ class FeedItem:
 class RetentionCut:
     """What is old enough to go: moments in seconds since the epoch; None keeps all of that sort.
 
-    Only terminal runs of one of `run_statuses` and only events, tasks and audit of what has ended are ever removed.
-    Idempotency keys go with their runs, and beyond that by their own age alone.
+    A run, and the events of one, are as old as its last change (`updated_at`). Only terminal runs of one of
+    `run_statuses` and only events, tasks and audit of what has ended are ever removed. Idempotency keys go with their
+    runs, and beyond that by their own age alone.
     """
 
     runs_before: float | None = None
@@ -376,8 +377,22 @@ class Store(Protocol):
         """All documents of a kind by name."""
         ...
 
-    async def prune(self, cut: RetentionCut) -> Pruned:
-        """Removes what is old enough, in bounded transactions."""
+    async def claim_duty(self, name: str, *, every: float) -> bool:
+        """Whether it is this caller's turn: `every` seconds have passed since anybody had it. Of many, one has it."""
+        ...
+
+    async def prune(self, cut: RetentionCut, *, dry_run: bool = False) -> Pruned:
+        """Removes what is old enough, in bounded transactions between which others get their turn.
+
+        With `dry_run`, only tells how much that would be now.
+        """
+        ...
+
+    async def delete_run(self, run_id: RunId, *, audit: Sequence[AuditEvent] = ()) -> bool:
+        """Removes a run with all that is its own but its audit; False when it is not there, or its status not terminal.
+
+        `audit` is written in the same transaction.
+        """
         ...
 
     async def health(self) -> StoreHealth:

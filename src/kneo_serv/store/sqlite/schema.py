@@ -314,6 +314,14 @@ MIGRATIONS = (
             # The timers of one kind are found without passing over those of another that nobody fires.
             "DROP INDEX timers_by_due_at",
             "CREATE INDEX timers_by_kind ON timers (kind, due_at)",
+            # Whether a plan is still needed is asked with every run that is removed.
+            "CREATE INDEX runs_by_plan ON runs (plan_hash)",
+            """
+            CREATE TABLE duties (
+                name TEXT NOT NULL PRIMARY KEY,
+                claimed_at REAL NOT NULL
+            ) WITHOUT ROWID
+            """,
         ),
     ),
 )

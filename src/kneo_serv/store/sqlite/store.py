@@ -46,6 +46,7 @@ from kneo_serv.store.sqlite.gauges import gauges
 from kneo_serv.store.sqlite.jsontext import array
 from kneo_serv.store.sqlite.keys import find_keys
 from kneo_serv.store.sqlite.owner import JumpWatch, local_owner
+from kneo_serv.store.sqlite.pruning import prune
 from kneo_serv.store.sqlite.readers import Query, Readers
 from kneo_serv.store.sqlite.requests import NamedClaim, Work, addition, audit_row, creation
 from kneo_serv.store.sqlite.schema import SCHEMA_VERSION
@@ -316,26 +317,34 @@ class SQLiteStore:
         """All documents of a kind by name."""
         return await self._read(lambda db: queries.list_documents(db, kind))
 
-    async def prune(self, cut: RetentionCut) -> Pruned:
-        """Removes what is old enough, in transactions of some hundred rows between which others get their turn."""
-        runs = events = tasks = keys = 0
-        while cut.runs_before is not None:
-            more, its_events, its_tasks, its_keys = await self._work(lambda db: retention.prune_runs(db, cut))
-            runs, events, tasks, keys = runs + more, events + its_events, tasks + its_tasks, keys + its_keys
-            if not more:
-                break
-        events += await self._repeat(retention.prune_events, cut.events_before)
-        tasks += await self._repeat(retention.prune_tasks, cut.tasks_before)
-        audit = await self._repeat(retention.prune_audit, cut.audit_before)
-        keys += await self._repeat(retention.prune_keys, cut.keys_before)
-        return Pruned(runs=runs, events=events, tasks=tasks, audit=audit, keys=keys)
+    async def claim_duty(self, name: str, *, every: float) -> bool:
+        """Whether it is this caller's turn. A clock that went back does not put the turn off."""
+        query = (
+            "INSERT INTO duties (name, claimed_at) VALUES (:name, :now) ON CONFLICT (name) DO UPDATE"
+            " SET claimed_at = :now WHERE claimed_at <= :now - :every OR claimed_at > :now"
+        )
+        values = {"name": name, "now": time.time(), "every": every}
+        return bool(await self._work(lambda db: db.execute(query, values).rowcount))
 
-    async def _repeat(self, prune: Callable[..., int], before: float | None) -> int:
-        total = 0
-        if before is not None:
-            while gone := await self._work(partial(prune, before=before)):
-                total += gone
-        return total
+    async def prune(self, cut: RetentionCut, *, dry_run: bool = False) -> Pruned:
+        """Removes what is old enough; see `kneo_serv.store.sqlite.pruning`."""
+        if dry_run:
+            return await self._read(lambda db: retention.measure(db, cut))
+        return await prune(cut, read=self._read, work=self._work)
+
+    async def delete_run(self, run_id: RunId, *, audit: Sequence[AuditEvent] = ()) -> bool:
+        """Removes a run that has ended, with all that is its own but its audit."""
+        rows = array([audit_row(event) for event in audit])
+
+        def remove(db: sqlite3.Connection) -> bool:
+            # The audit takes its tenant from the run, which must still be there.
+            (over,) = db.execute(retention.IS_OVER, {"id": run_id, "terminal": retention.TERMINAL_TEXT}).fetchone()
+            if over:
+                db.execute(ADD_AUDIT, (rows,))
+                retention.remove_runs(db, [run_id])
+            return bool(over)
+
+        return await self._work(remove)
 
     async def health(self) -> StoreHealth:
         """What the writer's own connection says of itself, and the sizes of the files in bytes."""
