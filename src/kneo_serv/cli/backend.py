@@ -17,6 +17,7 @@ if TYPE_CHECKING:
     from kneo_serv.cli.following import Listener
     from kneo_serv.cli.workspace import Workspace
     from kneo_serv.platform import PlatformManager
+    from kneo_serv.platform.retention import RetentionPolicy
     from kneo_serv.service.custom_code import CustomCode
     from kneo_serv.spec import SpecCompiler
 
@@ -154,6 +155,10 @@ class Backend(Protocol):
         """What is wrong with the journals of the newest runs."""
         ...
 
+    def prune(self, policy: "RetentionPolicy | None", *, dry_run: bool) -> Answer:
+        """Removes what is older than is kept, ends what is overdue, and says how much of each that was."""
+        ...
+
     def list_schedules(self) -> list[Answer]:
         """All schedules, by name."""
         ...
@@ -209,7 +214,11 @@ class LocalBackend:
             # What the user's own code prints must not stand in the answer.
             with redirect_stdout(sys.stderr):
                 self._opened = create_platform_manager(
-                    code, state_path=str(self._state_path), patient=True, secrets=self._workspace.secrets
+                    code,
+                    state_path=str(self._state_path),
+                    patient=True,
+                    secrets=self._workspace.secrets,
+                    retention=self._workspace.retention,
                 )
         return self._opened
 
@@ -355,6 +364,20 @@ class LocalBackend:
         if not self._has_state():
             return []
         return [asdict(finding) for finding in self._manager.check_journals(limit=limit)]
+
+    def prune(self, policy: "RetentionPolicy | None", *, dry_run: bool) -> Answer:
+        """Removes what is older than is kept, ends what is overdue, and says how much of each that was."""
+        from kneo_serv.platform.retention import RetentionReport
+
+        if not self._has_state():
+            return {"expired_human_tasks": 0, "timed_out_runs": 0, **RetentionReport().to_dict()}
+        # What continues after a deadline is executed here.
+        manager = self._executor
+        overdue = manager.overdue() if dry_run else (
+            manager.prune_expired_human_tasks(), manager.prune_timed_out_runs()
+        )  # fmt: skip
+        report = manager.prune_retention(policy, dry_run=dry_run)
+        return {"expired_human_tasks": overdue[0], "timed_out_runs": overdue[1], **report.to_dict()}
 
     def list_schedules(self) -> list[Answer]:
         """All schedules, by name."""

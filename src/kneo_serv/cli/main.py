@@ -12,6 +12,7 @@ from kneo_serv.cli.commands.config import config_app
 from kneo_serv.cli.commands.doctor import doctor
 from kneo_serv.cli.commands.forks import fork, retry
 from kneo_serv.cli.commands.human import human_app
+from kneo_serv.cli.commands.prune import prune
 from kneo_serv.cli.commands.run import run
 from kneo_serv.cli.commands.runs import runs_app
 from kneo_serv.cli.commands.schedules import schedules_app
@@ -40,6 +41,7 @@ app.add_typer(schedules_app)
 app.add_typer(human_app)
 app.add_typer(audit_app)
 app.command("doctor")(doctor)
+app.command("prune")(prune)
 spec_app.add_typer(bundle_app)
 app.add_typer(spec_app)
 app.add_typer(config_app)

@@ -38,6 +38,7 @@ from kneo_serv.platform.outside import Outside, OutsideRefused
 from kneo_serv.platform.performer import Performer
 from kneo_serv.platform.projection import TaskFiles, TaskFolder
 from kneo_serv.platform.rests import Rest, rest_of
+from kneo_serv.platform.retention import RetentionDuty, RetentionReport
 from kneo_serv.platform.schedules import Schedules
 from kneo_serv.platform.speech import Speech, SpeechListener
 from kneo_serv.platform.streams import StreamItem, Streams, Until
@@ -137,6 +138,7 @@ class Platform:
         duties: list[Duty] = [TimerDuty(store, kind, self.fire, clock=self._clock) for kind in kinds]
         if self.options.timekeeper:
             duties += [self.schedules, ClockDuty(store, clock=self._clock)]
+            duties += [RetentionDuty(store, self.options.retention, report=self.audit_retention)]
         self._timekeeper = Timekeeper(store, duties)
         self._journal.on_append(self._appended)
         self._users = 0
@@ -388,6 +390,10 @@ class Platform:
         now = await self.store.now()
         event = audit_event(self._ids, event_type, now, run_id, continuation_id, actor, metadata, tenant=tenant)
         await self.store.add_audit([event])
+
+    async def audit_retention(self, report: RetentionReport, *, actor: str | None = None) -> None:
+        """Writes down what a pass of retention has removed; nobody's name stands for the timekeeper's."""
+        await self.audit("retention.pruned", actor=actor, metadata=dict(report.to_dict()))
 
     def submit(self) -> None:
         """Tells the workers that there may be work."""

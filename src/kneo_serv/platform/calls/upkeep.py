@@ -3,7 +3,7 @@
 from kneo_serv.platform.calls.calling import Calling
 from kneo_serv.platform.doctor import Finding, check_journals
 from kneo_serv.platform.platform import Platform
-from kneo_serv.platform.retention import RetentionPolicy, RetentionReport, cut_of
+from kneo_serv.platform.retention import RetentionPolicy, RetentionReport, apply_retention
 from kneo_serv.store.contract import TimerKind
 
 
@@ -36,18 +36,30 @@ class UpkeepCalls(Calling):
 
         return self._do(prune)
 
-    def prune_retention(self, policy: RetentionPolicy | None = None) -> RetentionReport:
-        """Removes what is older than the policy keeps; only what has ended ever goes."""
-        kept = policy or RetentionPolicy()
+    def overdue(self, *, now: float | None = None) -> tuple[int, int]:
+        """How many human tasks and how many runs are past their deadlines (before `now`), up to 1,000 of each."""
+
+        async def look(platform: Platform) -> tuple[int, int]:
+            tasks = await platform.due(TimerKind.HUMAN_DEADLINE, now=now, limit=1000)
+            runs = await platform.due(TimerKind.RUN_DEADLINE, now=now, limit=1000)
+            return len(tasks), len(runs)
+
+        return self._do(look)
+
+    def prune_retention(
+        self, policy: RetentionPolicy | None = None, *, dry_run: bool = False, actor: str | None = None
+    ) -> RetentionReport:
+        """Removes what is older than the policy keeps (None: that of the options); only what has ended ever goes.
+
+        With `dry_run` nothing goes, and the report says what would. Else the audit has it as `retention.pruned`.
+        Raises RuntimeError for a status that is not terminal.
+        """
+        kept = policy or self.options.retention
 
         async def prune(platform: Platform) -> RetentionReport:
-            pruned = await platform.store.prune(cut_of(kept, await platform.store.now()))
-            return RetentionReport(
-                runs=pruned.runs,
-                checkpoints=pruned.events,
-                continuations=pruned.tasks,
-                audit_events=pruned.audit,
-                idempotency_records=pruned.keys,
-            )
+            report = await apply_retention(platform.store, kept, dry_run=dry_run)
+            if not dry_run:
+                await platform.audit_retention(report, actor=actor)
+            return report
 
         return self._do(prune)

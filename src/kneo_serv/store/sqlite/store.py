@@ -318,13 +318,17 @@ class SQLiteStore:
         return await self._read(lambda db: queries.list_documents(db, kind))
 
     async def claim_duty(self, name: str, *, every: float) -> bool:
-        """Whether it is this caller's turn. A clock that went back does not put the turn off."""
+        """Whether it is this caller's turn. A clock that went back far does not put the turn off for long."""
         query = (
             "INSERT INTO duties (name, claimed_at) VALUES (:name, :now) ON CONFLICT (name) DO UPDATE"
-            " SET claimed_at = :now WHERE claimed_at <= :now - :every OR claimed_at > :now"
+            " SET claimed_at = :now WHERE claimed_at <= :now - :every OR claimed_at > :now + :every"
         )
-        values = {"name": name, "now": time.time(), "every": every}
-        return bool(await self._work(lambda db: db.execute(query, values).rowcount))
+
+        def claim(db: sqlite3.Connection) -> bool:
+            # The clock is read under the lock, so that moments are in the order of the claims.
+            return bool(db.execute(query, {"name": name, "now": time.time(), "every": every}).rowcount)
+
+        return await self._work(claim)
 
     async def prune(self, cut: RetentionCut, *, dry_run: bool = False) -> Pruned:
         """Removes what is old enough; see `kneo_serv.store.sqlite.pruning`."""
