@@ -89,6 +89,9 @@ def _entry(
             names = {OnTimeout.FAIL: "human.expired", OnTimeout.CONTINUE: "human.continued"}
             name = names.get(event.on_timeout, "human.escalated")
             return name, event.continuation_id, None, metadata
+        case ev.HumanReminded():
+            metadata = {"number": event.number, "assignee": event.assignee}
+            return "human.reminded", event.continuation_id, None, metadata
         case ev.RunCancelled():
             return "run.cancelled", None, event.actor, {"reason": event.reason}
         case ev.RunContinued():

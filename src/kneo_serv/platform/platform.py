@@ -520,6 +520,8 @@ class Platform:
                     done = await self._humans.expire(ContinuationId(timer.key), now=now) is not None
                 case TimerKind.RUN_DEADLINE:
                     done = await self._time_out(timer.run_id)
+                case TimerKind.REMINDER:
+                    return await self._humans.remind(ContinuationId(timer.key), timer.due_at) is not None
         except (JournalUnreadableError, LockAcquisitionError, NotFoundError) as error:
             # One such run must not keep the timers of the others from firing.
             log.warning("a timer (%s) of run %s cannot be fired: %s", timer.kind.value, timer.run_id, error)

@@ -59,6 +59,7 @@ class TimerKind(StrEnum):
     RETRY = "retry"
     HUMAN_DEADLINE = "human_deadline"
     RUN_DEADLINE = "run_deadline"
+    REMINDER = "reminder"
 
 
 @dataclass(frozen=True, slots=True)
