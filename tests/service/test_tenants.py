@@ -89,6 +89,8 @@ TABLE: Mapping[str, Row] = {
     "GET /runs/{}": ONE,
     "POST /runs/{}/cancel": ONE,
     "POST /runs/{}/continue": ONE,
+    "DELETE /runs/{}": ONE,
+    "GET /runs/{}/export": ONE,
     "GET /runs/{}/graph": ONE,
     "GET /runs/{}/recovery": ONE,
     "GET /runs/{}/replay": ONE,

@@ -159,6 +159,14 @@ class Backend(Protocol):
         """Removes what is older than is kept, ends what is overdue, and says how much of each that was."""
         ...
 
+    def export_run(self, run_id: str, *, private: bool) -> Iterator[str]:
+        """A run as lines of JSON."""
+        ...
+
+    def delete_run(self, run_id: str) -> None:
+        """Removes a run that has ended."""
+        ...
+
     def list_schedules(self) -> list[Answer]:
         """All schedules, by name."""
         ...
@@ -378,6 +386,14 @@ class LocalBackend:
         )  # fmt: skip
         report = manager.prune_retention(policy, dry_run=dry_run)
         return {"expired_human_tasks": overdue[0], "timed_out_runs": overdue[1], **report.to_dict()}
+
+    def export_run(self, run_id: str, *, private: bool) -> Iterator[str]:
+        """A run as lines of JSON."""
+        return self._keeper("run", run_id).export_run(run_id, private=private)
+
+    def delete_run(self, run_id: str) -> None:
+        """Removes a run that has ended."""
+        self._keeper("run", run_id).delete_run(run_id)
 
     def list_schedules(self) -> list[Answer]:
         """All schedules, by name."""

@@ -12,6 +12,7 @@ from kneo_serv.cli.commands.config import config_app
 from kneo_serv.cli.commands.doctor import doctor
 from kneo_serv.cli.commands.forks import fork, retry
 from kneo_serv.cli.commands.human import human_app
+from kneo_serv.cli.commands.keeping import delete, export
 from kneo_serv.cli.commands.prune import prune
 from kneo_serv.cli.commands.run import run
 from kneo_serv.cli.commands.runs import runs_app
@@ -36,6 +37,8 @@ app = typer.Typer(
 app.command("run")(run)
 runs_app.command("fork")(fork)
 runs_app.command("retry")(retry)
+runs_app.command("export")(export)
+runs_app.command("delete")(delete)
 app.add_typer(runs_app)
 app.add_typer(schedules_app)
 app.add_typer(human_app)

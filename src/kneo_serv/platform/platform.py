@@ -22,6 +22,7 @@ from kneo_serv.platform.auditing import audit_event
 from kneo_serv.platform.chance import RandomIds, SystemClock
 from kneo_serv.platform.draft import Draft
 from kneo_serv.platform.equipment import Runtimes
+from kneo_serv.platform.export import export_lines
 from kneo_serv.platform.forking import AgentProblem, ForkRequest, Forks
 from kneo_serv.platform.humans import Humans
 from kneo_serv.platform.journal import (
@@ -454,6 +455,27 @@ class Platform:
             log.debug("run %s is not cancelled: %s", run_id, refused)
         self._workers.nudge(run_id)
         return await self.record(run_id)
+
+    async def export_run(self, run_id: RunId, *, private: bool = False) -> AsyncGenerator[str]:
+        """The run as lines of JSON, as `export_lines` says; raises as it."""
+        with self.in_use():
+            async with contextlib.aclosing(export_lines(self.store, run_id, private=private)) as lines:
+                async for line in lines:
+                    yield line
+
+    async def delete_run(self, run_id: RunId, *, actor: str | None = None) -> None:
+        """Removes a run that has ended, with all that is its own; the audit keeps what was done, and `run.deleted`.
+
+        Raises:
+            NotFoundError: there is no such run.
+            RunStateConflictError: it has not ended; cancel it first.
+        """
+        record = await self.record(run_id)
+        facts = {"status": record.status.value, "workflow_name": record.workflow_name, "events": record.seq}
+        deleted = audit_event(self._ids, "run.deleted", await self.store.now(), run_id, None, actor, facts)
+        if not await self.store.delete_run(run_id, audit=[deleted]):
+            record = await self.record(run_id)
+            raise RunStateConflictError(run_id=run_id, status=record.status.value, operation="delete")
 
     async def continue_run(self, run_id: RunId, *, actor: str | None = None, key: IdempotencyKey | None = None) -> None:
         """Takes up a failed, parked or orphaned run after its last finished step.

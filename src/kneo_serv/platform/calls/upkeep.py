@@ -1,7 +1,11 @@
 """Calls that do by hand what the timekeeper does, and that remove what is old."""
 
+from collections.abc import AsyncGenerator, Iterator
+
+from kneo_serv.model.ids import RunId
 from kneo_serv.platform.calls.calling import Calling
 from kneo_serv.platform.doctor import Finding, check_journals
+from kneo_serv.platform.export import some
 from kneo_serv.platform.platform import Platform
 from kneo_serv.platform.retention import RetentionPolicy, RetentionReport, apply_retention
 from kneo_serv.store.contract import TimerKind
@@ -13,6 +17,26 @@ class UpkeepCalls(Calling):
     def check_journals(self, *, limit: int | None = None) -> list[Finding]:
         """What is wrong with the journals of the newest `limit` runs (None means all); empty when nothing is."""
         return self._do(lambda platform: check_journals(platform.store, limit=limit))
+
+    def export_run(self, run_id: str, *, private: bool = False) -> Iterator[str]:
+        """The run as lines of JSON (docs/retention.md), read as they are asked for; without secrets unless `private`.
+
+        Raises NotFoundError, with the first line.
+        """
+
+        async def begin(platform: Platform) -> AsyncGenerator[str]:
+            return platform.export_run(RunId(run_id), private=private)
+
+        lines = self._do(begin)
+        try:
+            while found := self._do(lambda platform: some(lines)):
+                yield from found
+        finally:
+            self._do(lambda platform: lines.aclose())
+
+    def delete_run(self, run_id: str, *, actor: str | None = None) -> None:
+        """Removes a run that has ended; the audit stays. Raises NotFoundError, RunStateConflictError."""
+        self._do(lambda platform: platform.delete_run(RunId(run_id), actor=actor))
 
     def prune_expired_human_tasks(self, *, now: float | None = None) -> int:
         """Does what the tasks say whose deadline has passed (before `now`), and awaits the legs that this starts."""
