@@ -294,7 +294,7 @@ class Settings:
         "KNEO_SERV_TIMEKEEPER",
         True,
         Switch(),
-        "Whether deadlines are kept by the platform itself; off leaves them to the prune calls.",
+        "Whether deadlines, schedules and retention are seen to by the platform itself; off leaves them to your calls.",
     )
     patience_seconds: float = _setting(
         "KNEO_SERV_PATIENCE_SECONDS",

@@ -127,13 +127,19 @@ def create_platform_manager(
         CustomCodeError: the code is not there, or it failed.
         SettingsError: a variable has a value that cannot be used.
     """
+    from kneo_serv.settings import Settings
+
     manager = code.build_manager()
     if manager is None:
         manager = _manager(
             state_path, include_example_tools=True, patient=patient, secrets=secrets, retention=retention
         )
-    elif patient:
-        manager.options = replace(manager.options, patience_seconds=None)
+    else:
+        # The door looks for specs where the variable says, and schedules made there have to find them again.
+        root = manager.options.spec_root or Settings.from_env(os.environ).spec_root
+        manager.options = replace(manager.options, spec_root=root)
+        if patient:
+            manager.options = replace(manager.options, patience_seconds=None)
     try:
         _register(code, manager.compiler)
     except BaseException:
