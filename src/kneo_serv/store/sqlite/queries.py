@@ -15,6 +15,7 @@ from kneo_serv.store.contract import EventRow, FeedItem, Head, Snapshot, Timer, 
 from kneo_serv.store.sqlite import pages
 from kneo_serv.store.sqlite.filters import Condition, audit_sort, run_sort, task_sort
 from kneo_serv.store.sqlite.jsontext import dumps, loads
+from kneo_serv.store.sqlite.packing import unpack
 from kneo_serv.store.sqlite.rows import (
     AUDIT,
     EVENT,
@@ -53,13 +54,13 @@ def events(connection: sqlite3.Connection, run_id: RunId, after: int, limit: int
         "SELECT seq, kind, at, payload, public FROM run_events WHERE run_id = ? AND seq > ? ORDER BY seq LIMIT ?",
         (run_id, after, _ALL if limit is None else limit),
     )
-    return [EventRow(*row) for row in rows]
+    return [_event(*row) for row in rows]
 
 
 def snapshot(connection: sqlite3.Connection, run_id: RunId) -> Snapshot | None:
     """The newest snapshot of a run."""
     row = connection.execute("SELECT seq, state FROM snapshots WHERE run_id = ?", (run_id,)).fetchone()
-    return None if row is None else Snapshot(*row)
+    return None if row is None else Snapshot(row[0], unpack(row[1]))
 
 
 FEED_SPAN = 20_000
@@ -90,7 +91,11 @@ def feed(
         f" WHERE {' AND '.join(parts)} ORDER BY position LIMIT ?",
         (*values, limit),
     )
-    return [FeedItem(position, run_id, EventRow(*event)) for position, run_id, *event in rows], more
+    return [FeedItem(position, run_id, _event(*event)) for position, run_id, *event in rows], more
+
+
+def _event(seq: int, kind: str, at: float, payload: str, public: str | None) -> EventRow:
+    return EventRow(seq, kind, at, unpack(payload), None if public is None else unpack(public))
 
 
 def last_position(connection: sqlite3.Connection) -> int:
