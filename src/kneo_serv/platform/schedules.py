@@ -206,10 +206,11 @@ class Schedules:
         """Keeps what has come of a schedule until `now`; False when it waits, or another process was faster."""
         moment = await self._store.now() if now is None else now
         chosen, passed, after = following(schedule, moment)
+        if after is schedule:
+            return False
         if chosen is None:
-            outcome = Outcome.MISSED if passed else schedule.last_outcome
-            after = replace(after, last_outcome=outcome, missed=schedule.missed + passed)
-            return await self._move(schedule, after, moment, "schedule.missed" if passed else None, {"missed": passed})
+            after = replace(after, last_outcome=Outcome.MISSED, missed=schedule.missed + passed)
+            return await self._move(schedule, after, moment, "schedule.missed", {"missed": passed})
         after = replace(after, last_due_at=chosen, missed=schedule.missed + passed)
         facts = {"due_at": iso(chosen), **({"missed": passed} if passed else {})}
         if (previous := await self._unfinished(schedule)) is not None:
@@ -251,10 +252,10 @@ class Schedules:
         return await self._take_in(submission, change) is not None
 
     async def _move(
-        self, schedule: Schedule, after: Schedule, now: float, event: str | None, facts: Mapping[str, Any]
+        self, schedule: Schedule, after: Schedule, now: float, event: str, facts: Mapping[str, Any]
     ) -> bool:
         moved = replace(after, revision=schedule.revision + 1)
-        audit = () if event is None else self._audit(event, moved, now, None, facts)
+        audit = self._audit(event, moved, now, None, facts)
         change = ScheduleChange(schedule.name, schedule.tenant, schedule.revision, moved, audit=audit)
         return await self._store.change_schedule(change)
 
@@ -350,7 +351,10 @@ def moments(schedule: Schedule, now: float, count: int) -> list[float]:
 
 
 def following(schedule: Schedule, now: float) -> tuple[float | None, int, Schedule]:
-    """The moment that is to be kept now, how many pass without a run, and the schedule before its next one."""
+    """The moment that is to be kept now, how many pass without a run, and the schedule before its next one.
+
+    Where nothing has come yet, it is the very same schedule.
+    """
     due = schedule.next_due_at
     if due is None or due > now:
         return None, 0, schedule
