@@ -171,6 +171,7 @@ class Platform:
         await self._watch.close()
         await self._performer.close()
         self._pool.close()
+        self.schedules.close()
         if self._files is not None:
             await self._files.settle()
         await self.store.close()

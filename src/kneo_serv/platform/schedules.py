@@ -1,6 +1,5 @@
 """Schedules: each moment gets its run once, whoever fires it."""
 
-import asyncio
 import logging
 import math
 import random
@@ -33,6 +32,7 @@ from kneo_serv.platform.timekeeper import BATCH, PutOff
 from kneo_serv.platform.views.bounds import iso
 from kneo_serv.spec import confine_spec_path
 from kneo_serv.store.contract import NewRun, ScheduleChange, Store
+from kneo_serv.tools import HandlerPool
 
 log = logging.getLogger("kneo_serv.platform")
 
@@ -42,6 +42,8 @@ MOST_CAUGHT_UP = 100
 """Moments that are caught up with at most; of more, the latest."""
 _MOST_JITTER = 3600.0
 _ATTEMPTS = 10
+_COMPILES_AT_ONCE = 4
+_LONGEST_COMPILE = 60.0
 _LONGEST_NAME = 128
 
 
@@ -80,7 +82,13 @@ class Schedules:
         self._cancel = cancel
         self._spec_root = spec_root
         self._put_off = PutOff(clock, longest=5.0)
+        # Threads of its own: tools at work hold up no moment, and an import that hangs holds up no other schedule.
+        self._pool = HandlerPool(size=_COMPILES_AT_ONCE, max_abandoned=_COMPILES_AT_ONCE)
         self.prepare: Callable[[Schedule], Submission] | None = None
+
+    def close(self) -> None:
+        """Compiles nothing any more."""
+        self._pool.close()
 
     async def create(self, schedule: Schedule, *, actor: str | None = None) -> Schedule:
         """Makes a schedule; it begins with the next moment from now on.
@@ -289,7 +297,9 @@ class Schedules:
     async def _prepared(self, schedule: Schedule, due_at: float, actor: str | None) -> Submission:
         if self.prepare is None:
             raise InvalidRequestError("This platform has no compiler, so that it cannot run what a schedule names.")
-        made = await asyncio.to_thread(self.prepare, schedule)
+        made: Submission = await self._pool.run(
+            self.prepare, schedule, timeout=_LONGEST_COMPILE, name=f"compiling schedule {schedule.name}"
+        )
         metadata = {**made.metadata, "schedule": {"name": schedule.name, "due_at": iso(due_at)}}
         return replace(made, metadata=metadata, actor=actor, tenant=schedule.tenant)
 
