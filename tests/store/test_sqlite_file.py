@@ -86,7 +86,7 @@ def test_each_migration_is_logged_once(tmp_path: Path, caplog: pytest.LogCapture
         use(SQLiteStore(tmp_path / "runs.sqlite"), nothing)
     assert [record.message for record in caplog.records] == [
         f"Applied migration {number} ({name}) to {tmp_path / 'runs.sqlite'}"
-        for number, name in ((1, "journal"), (2, "sessions"), (3, "service"))
+        for number, name in ((1, "journal"), (2, "sessions"), (3, "service"), (4, "schedules"))
     ]
 
 

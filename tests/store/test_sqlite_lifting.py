@@ -30,7 +30,7 @@ def test_an_earlier_file_is_lifted_with_all_its_runs(tmp_path: Path) -> None:
     async def look() -> None:
         store = lifted(tmp_path)
         await store.open()
-        assert (await store.health()).schema_version == 3
+        assert (await store.health()).schema_version == 4
         # What the tables say follows from the journals, the new columns included.
         assert await check_journals(store) == []
         runs = await store.list_runs(RunFilter(), Page(sort="created_at", descending=False))

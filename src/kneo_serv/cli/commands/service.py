@@ -91,7 +91,12 @@ def serve(
     workspace = open_workspace(tools=tools, factory=factory)
 
     def make_manager() -> "PlatformManager":
-        manager = create_platform_manager(workspace.code, state_path=workspace.state_path, secrets=workspace.secrets)
+        manager = create_platform_manager(
+            workspace.code,
+            state_path=workspace.state_path,
+            secrets=workspace.secrets,
+            retention=workspace.retention,
+        )
         manager.start_worker()
         return manager
 
