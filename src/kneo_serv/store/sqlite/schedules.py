@@ -4,12 +4,12 @@ import json
 import sqlite3
 from typing import Any
 
-from kneo_serv.model.codec import decode, encode
+from kneo_serv.model.codec import decode, json_text
 from kneo_serv.model.schedule import Schedule
 from kneo_serv.store.contract import ScheduleChange
 from kneo_serv.store.sqlite.batch import ADD_AUDIT, apply
 from kneo_serv.store.sqlite.jsontext import array
-from kneo_serv.store.sqlite.requests import Creation, audit_row, json_text
+from kneo_serv.store.sqlite.requests import Creation, audit_row
 
 _PUT = "INSERT OR REPLACE INTO schedules (tenant, name, revision, look_at, record) VALUES (?, ?, ?, ?, ?)"
 
@@ -28,7 +28,7 @@ def change(connection: sqlite3.Connection, change: ScheduleChange, run: Creation
     if after is None:
         connection.execute("DELETE FROM schedules WHERE tenant = ? AND name = ?", place)
     else:
-        connection.execute(_PUT, (*place, after.revision, after.look_at, json_text(encode(after))))
+        connection.execute(_PUT, (*place, after.revision, after.look_at, json_text(after)))
     if change.audit:
         connection.execute(ADD_AUDIT, (array([audit_row(event) for event in change.audit]),))
     return True
