@@ -19,8 +19,6 @@ class Gauges:
     """Under a live lease, of whatever process."""
     open_tasks: int
     task_age: float
-    workers: int
-    abandoned: int
 
 
 async def gauges_of(platform: Platform) -> Gauges:
@@ -37,6 +35,4 @@ async def gauges_of(platform: Platform) -> Gauges:
         running=there.leases,
         open_tasks=there.open_tasks,
         task_age=age(there.oldest_open_task_at),
-        workers=platform.options.worker_concurrency,
-        abandoned=platform.abandoned_calls,
     )
