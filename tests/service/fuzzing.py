@@ -24,8 +24,8 @@ SECRET = "admin-token"
 LEAKS = re.compile(rf"Traceback|File \\?\"|/(?:home|root|tmp|usr|var|private|Users)/|site-packages|{SECRET}")
 """What no answer to a stranger holds."""
 
-type RequestOf = Callable[[str], str | None]
-"""The id of the request that a continuation waits with; None where there is none."""
+type TaskOf = Callable[[str], tuple[str, str] | None]
+"""A continuation that waits, the one that is named if it does, and the id of its request; None where none waits."""
 
 _RULES = ("decision_not_allowed", "guardrail_violation", "spec_path_confined")
 _LIVE = "text/event-stream"
@@ -61,22 +61,22 @@ def config(*, examples: int, seed: int | None) -> schemathesis.Config:
     return schemathesis.Config.from_dict(made)
 
 
-def fuzzed_app(app: ASGIApp, *, request_of: RequestOf, examples: int, seed: int) -> Findings:
+def fuzzed_app(app: ASGIApp, *, task_of: TaskOf, examples: int, seed: int) -> Findings:
     """What an app does wrong, in this process; the same requests for the same seed."""
     made = config(examples=examples, seed=seed)
     try:
-        return fuzzed(schemathesis.openapi.from_asgi("/openapi.json", app, config=made), request_of)
+        return fuzzed(schemathesis.openapi.from_asgi("/openapi.json", app, config=made), task_of)
     finally:
         shutdown_lifespans()
 
 
-def fuzzed_server(url: str, *, request_of: RequestOf, examples: int) -> Findings:
+def fuzzed_server(url: str, *, task_of: TaskOf, examples: int) -> Findings:
     """What a server does wrong, over the wire, with other requests each time."""
     made = config(examples=examples, seed=None)
-    return fuzzed(schemathesis.openapi.from_url(f"{url}/openapi.json", config=made), request_of)
+    return fuzzed(schemathesis.openapi.from_url(f"{url}/openapi.json", config=made), task_of)
 
 
-def fuzzed(schema: BaseSchema, request_of: RequestOf) -> Findings:
+def fuzzed(schema: BaseSchema, task_of: TaskOf) -> Findings:
     """Runs all phases: examples, edges, chance, and chains of requests in which answers give ids to the next."""
     found = Findings()
     chance = Random(1)
@@ -99,8 +99,9 @@ def fuzzed(schema: BaseSchema, request_of: RequestOf) -> Findings:
             layers = ("overrides", "overlays", "skills", "environment", "spec_path")
             kept = {name: value for name, value in body.items() if name not in layers}
             case.body = {**kept, "spec": chance.choice([AGENT, STEPS, HUMAN, FAILING])}
-        elif "request_id" in fields and (asked := request_of(str(case.path_parameters.get("continuation_id")))):
-            case.body = {**body, "request_id": asked, "decision": chance.choice(["approved", "rejected", "edited"])}
+        elif "request_id" in fields and (task := task_of(str(case.path_parameters.get("continuation_id")))):
+            case.path_parameters["continuation_id"] = task[0]
+            case.body = {**body, "request_id": task[1], "decision": chance.choice(["approved", "rejected", "edited"])}
         return case
 
     for event in from_schema(bounded).execute():

@@ -16,15 +16,16 @@ def test_no_request_makes_the_service_break_its_own_document(tmp_path: Path) -> 
     options = PlatformOptions(idle_poll_seconds=0.05, patience_seconds=2.0, shutdown_timeout_seconds=5.0)
     manager = platform_in(tmp_path, options=options)
 
-    def request_of(continuation_id: str) -> str | None:
+    def task_of(continuation_id: str) -> tuple[str, str] | None:
         try:
-            return str(manager.get_human_task(continuation_id)["id"])
+            return continuation_id, str(manager.get_human_task(continuation_id)["id"])
         except KneoError:
-            return None
+            waiting = manager.list_human_tasks(limit=1)
+            return (waiting[0]["id"], waiting[0]["pending_human_request"]["id"]) if waiting else None
 
     try:
         app = create_app(manager=manager, auth_config=keys())
-        found = fuzzed_app(app, request_of=request_of, examples=EXAMPLES, seed=1)
+        found = fuzzed_app(app, task_of=task_of, examples=EXAMPLES, seed=1)
     finally:
         manager.shutdown()
     assert not found.faults, "\n\n".join(found.faults)

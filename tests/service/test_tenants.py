@@ -46,7 +46,7 @@ class Belongings:
 
     @property
     def schedule(self) -> str:
-        return f"schedule-of-{self.tenant}"
+        return f"schedule-of-{self.tenant}-{self.run_id[-8:]}"
 
 
 @dataclass(frozen=True)

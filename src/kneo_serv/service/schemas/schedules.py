@@ -7,7 +7,7 @@ from pydantic import ConfigDict, Field
 
 from kneo_serv.service.limits import RequestLimits
 from kneo_serv.service.schemas.bounds import Bounds
-from kneo_serv.service.schemas.shapes import Answered, Asked, ListQuery, NoQuery
+from kneo_serv.service.schemas.shapes import Answered, Asked, ListQuery, Moment, NoQuery
 from kneo_serv.service.schemas.specs import SpecPath
 
 Overlap = Literal["skip", "queue", "allow", "cancel_previous"]
@@ -35,7 +35,7 @@ class ScheduleChanges(Asked):
         default=None, max_length=500, description="Minute, hour, day, month, weekday; or a word such as `@daily`."
     )
     timezone: str = Field(default="UTC", max_length=128, examples=["Europe/Berlin"], description="Of `cron`.")
-    at: str | None = Field(
+    at: Moment | None = Field(
         default=None, description="The one moment, ISO 8601, instead of `cron`.", examples=["2030-01-01T09:00:00Z"]
     )
     spec_path: SpecPath | None = Field(default=None, examples=["research_agent.yaml"])
