@@ -48,10 +48,10 @@ def test_values_are_read_by_their_type(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("variable", "value", "allowed"),
     [
-        ("KNEO_SERV_WORKER_CONCURRENCY", "0", "a whole number from 1 to 1024"),
-        ("KNEO_SERV_WORKER_CONCURRENCY", "abc", "a whole number from 1 to 1024"),
-        ("KNEO_SERV_WORKER_CONCURRENCY", "1_0", "a whole number from 1 to 1024"),
-        ("KNEO_SERV_WORKER_CONCURRENCY", "9" * 5000, "a whole number from 1 to 1024"),
+        ("KNEO_SERV_WORKER_CONCURRENCY", "-1", "a whole number from 0 to 1024"),
+        ("KNEO_SERV_WORKER_CONCURRENCY", "abc", "a whole number from 0 to 1024"),
+        ("KNEO_SERV_WORKER_CONCURRENCY", "1_0", "a whole number from 0 to 1024"),
+        ("KNEO_SERV_WORKER_CONCURRENCY", "9" * 5000, "a whole number from 0 to 1024"),
         ("KNEO_SERV_WORKER_LEASE_SECONDS", "-1", "a number of seconds from 1 to 86400"),
         ("KNEO_SERV_WORKER_LEASE_SECONDS", "nan", "a number of seconds from 1 to 86400"),
         ("KNEO_SERV_WORKER_IDLE_POLL_SECONDS", "0", "a number of seconds above 0 and at most 3600"),

@@ -264,7 +264,10 @@ class Settings:
         "Folder that specs named by callers of the service must lie in; unset means the folder it was started in.",
     )
     worker_concurrency: int = _setting(
-        "KNEO_SERV_WORKER_CONCURRENCY", 4, WholeNumber(1, 1024), "How many runs this process executes at a time."
+        "KNEO_SERV_WORKER_CONCURRENCY",
+        4,
+        WholeNumber(0, 1024),
+        "How many runs this process executes at a time; 0 leaves them to other processes (`kneo worker`).",
     )
     worker_lease_seconds: float = _setting(
         "KNEO_SERV_WORKER_LEASE_SECONDS",

@@ -16,6 +16,7 @@ from kneo_serv.cli.commands.run import run
 from kneo_serv.cli.commands.runs import runs_app
 from kneo_serv.cli.commands.service import service_app
 from kneo_serv.cli.commands.spec_files import spec_app
+from kneo_serv.cli.commands.worker import worker
 from kneo_serv.cli.exit_codes import MEANINGS
 from kneo_serv.cli.terminal import show
 
@@ -42,6 +43,7 @@ spec_app.add_typer(bundle_app)
 app.add_typer(spec_app)
 app.add_typer(config_app)
 app.add_typer(service_app)
+app.command("worker")(worker)
 
 
 def _print_version(wanted: bool) -> None:

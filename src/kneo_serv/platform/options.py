@@ -12,7 +12,7 @@ class PlatformOptions:
     """Numbers and switches of one platform. Times in seconds."""
 
     worker_concurrency: int = 4
-    """Runs that the workers of this process execute at once."""
+    """Runs that the workers of this process execute at once; 0 means that it executes none, and others have to."""
     lease_seconds: float = 30.0
     """How long a lease lasts; it is renewed after a third of that."""
     idle_poll_seconds: float = 1.0

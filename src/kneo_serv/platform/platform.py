@@ -136,8 +136,9 @@ class Platform:
             await self._files.tidy()
 
     def start_worker(self) -> None:
-        """Begins to execute runnable runs and to fire timers. Idempotent."""
-        self._dispatcher.start()
+        """Begins to execute runnable runs and to fire timers; without places for runs, only the latter. Idempotent."""
+        if self._workers.executes:
+            self._dispatcher.start()
         self._timekeeper.start()
 
     async def close(self, *, timeout: float) -> bool:
@@ -187,6 +188,8 @@ class Platform:
     ) -> RunRecord:
         """Takes a run in: durable when it returns. With `hold` it is leased to this process at once, or in its turn.
 
+        A process that executes no runs leaves it to the others all the same.
+
         A key that stands for the same submission already gives the run of then, as it is now.
 
         Raises:
@@ -223,7 +226,7 @@ class Platform:
         )
         leased = await self.store.create(
             NewRun(
-                replace(record, lease_owner=self._owner) if hold else record,
+                replace(record, lease_owner=self._owner) if hold and self._workers.executes else record,
                 plan_text(submission.plan),
                 (event_row(ev.Recorded(1, now, created)),),
                 timers,
@@ -250,6 +253,7 @@ class Platform:
     ) -> RunId:
         """Takes in a run that begins with another one's history; raises as `Forks.fork`, and QueueFullError."""
         await self._admit()
+        hold = hold and self._workers.executes
         child = await self.forks.fork(run_id, request, at_sequence=at_sequence, hold=hold, problem=problem)
         if not hold:
             self._dispatcher.submit()
@@ -263,7 +267,8 @@ class Platform:
     async def run_to_rest(self, run_id: RunId, *, patience: float | None) -> RunRecord:
         """Executes the run here, or waits while others do, until it rests or ends or `patience` seconds are over.
 
-        The end of patience changes nothing about the run. None means for ever.
+        A process that executes no runs only waits. The end of patience changes nothing about the run. None means for
+        ever.
 
         Raises:
             NotFoundError: there is no such run.
@@ -281,10 +286,11 @@ class Platform:
                         return record
                     if record.phase is Phase.WAITING_TIMER:
                         await self._fire_due(run_id)
-                    for claim in await self._workers.claim_one(run_id):
-                        self._workers.execute(claim)
-                    if record.session_id is not None and record.started_at is None:
-                        await self._clear_the_way(record)
+                    if self._workers.executes:
+                        for claim in await self._workers.claim_one(run_id):
+                            self._workers.execute(claim)
+                        if record.session_id is not None and record.started_at is None:
+                            await self._clear_the_way(record)
                 # Another process may hold the lease and die: so one looks again from time to time.
                 pause = 1.0 if not self._workers.drives(run_id) else self.options.lease_seconds
                 if record.session_id is not None and record.started_at is None:

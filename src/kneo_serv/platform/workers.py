@@ -59,6 +59,11 @@ class Workers:
         self._stopping = False
 
     @property
+    def executes(self) -> bool:
+        """Whether this process executes runs at all."""
+        return self._options.worker_concurrency > 0
+
+    @property
     def in_hand(self) -> int:
         """How many runs are driven now."""
         return len(self._drivers)

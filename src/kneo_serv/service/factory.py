@@ -6,12 +6,13 @@ Each function imports what it makes when it is called, so that a command which n
 import os
 from dataclasses import replace
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from kneo_serv.dispatch import DispatcherFactory
     from kneo_serv.model.secret import Secrets
     from kneo_serv.platform import PlatformManager
+    from kneo_serv.platform.options import PlatformOptions
     from kneo_serv.runtime import RuntimeRegistry
     from kneo_serv.service.custom_code import CustomCode
     from kneo_serv.spec import SpecCompiler
@@ -109,6 +110,7 @@ def create_platform_manager(
     state_path: str | Path = DEFAULT_STATE_PATH,
     patient: bool = False,
     secrets: "Secrets | None" = None,
+    **options: Any,
 ) -> "PlatformManager":
     """A manager with the user's own code in it: the one that their factory builds, or else ours, with their tools.
 
@@ -117,19 +119,23 @@ def create_platform_manager(
     Args:
         code: What the command line, the environment and the project name (`custom_code`).
         state_path: Where runs are kept; a factory decides that itself.
-        patient: Whether calls wait until a run rests, as long as it takes.
+        patient: Whether calls wait until a run rests, as long as it takes, and runs are executed here in any case.
         secrets: Which variables hold which keys; a factory decides that itself.
+        options: Of `PlatformOptions`, by name; they win over the environment and over a factory.
 
     Raises:
         CustomCodeError: the code is not there, or it failed.
+        InvalidRequestError: there are `options`, and the factory's platform is at work already.
         SettingsError: a variable has a value that cannot be used.
     """
     manager = code.build_manager()
     if manager is None:
         manager = _manager(state_path, include_example_tools=True, patient=patient, secrets=secrets)
     elif patient:
-        manager.options = replace(manager.options, patience_seconds=None)
+        manager.options = _patient(manager.options)
     try:
+        if options:
+            manager.adjust(**options)
         _register(code, manager.compiler)
     except BaseException:
         manager.shutdown(timeout=0)
@@ -215,8 +221,13 @@ def _manager(
         continuation_store=continuations,
         middlewares=middlewares(enabled=settings.plugins),
         dispatcher=_dispatcher(settings.dispatcher, enabled=settings.plugins),
-        options=replace(options, patience_seconds=None) if patient else options,
+        options=_patient(options) if patient else options,
     )
+
+
+def _patient(options: "PlatformOptions") -> "PlatformOptions":
+    """For a caller who has nobody else to execute what it asks for."""
+    return replace(options, patience_seconds=None, worker_concurrency=max(1, options.worker_concurrency))
 
 
 def _store(address: str, *, enabled: bool) -> "Store":
