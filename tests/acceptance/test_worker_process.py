@@ -22,7 +22,7 @@ from tests.acceptance.shell import PATIENCE, Shell, until
 from tests.acceptance.worker import Worker, working
 
 FUNCTIONS = """
-import json
+import os
 import time
 from pathlib import Path
 
