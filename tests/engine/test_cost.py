@@ -34,9 +34,9 @@ def _seconds(whole: Plan, visits: int) -> float:
 
     def once() -> float:
         world = World(whole, {"s": "text", "loop": [*["more"] * (visits - 1), "enough"]}, checks=False)
-        start = time.perf_counter()
+        start = time.thread_time()
         world.go()
-        took = time.perf_counter() - start
+        took = time.thread_time() - start
         assert world.outcome[0] == "completed"
         assert len(world.begun) >= visits
         return took

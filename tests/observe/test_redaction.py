@@ -8,7 +8,9 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from kneo_serv.observe import REDACTED, preview, redact_data, redact_error, redact_text
+from kneo_serv.observe import REDACTED, may_hold_secret, preview, redact_data, redact_error, redact_text
+from kneo_serv.observe.redaction import MAX_DEPTH, redact_closely
+from kneo_serv.observe.secret_names import FUSED_ENDINGS, SECRET_PAIRS, SECRET_WORDS
 
 JWT = "eyJhbGciOiJIUzI1NiJ9.eyJzdWIiOiIxMjM0NTY3ODkwIn0.dozjgNryP4J3jVmNHl0w5N_XgL0n3I9PlFUP0THsR8U"
 
@@ -245,3 +247,41 @@ def test_text_without_triggers_passes_at_the_speed_of_memory() -> None:
     for _ in range(10):
         assert redact_text(text) is text
     assert time.process_time() - begun < 2.0
+
+
+_FRAGMENTS = [
+    *SECRETS,
+    *SECRET_WORDS,
+    *FUSED_ENDINGS,
+    *(f"{first}{gap}{second}" for first, second in SECRET_PAIRS for gap in ("", "_", "-", ".", " ", "__")),
+    *("=", ":", " ", '"', "'", "{", "}", "[", "]", ",", "\\", "\n", "x", "9", "-", "@", "s", "\u0130", "\u212a"),
+    *("123-45-6789", "Bearer ", "sk-abcdef1", "eyJabcd.abcd.", "u0070", "\\u0070assword"),
+]
+
+
+@given(st.lists(st.sampled_from(_FRAGMENTS), max_size=8).map("".join), st.booleans())
+@settings(max_examples=500, deadline=None)
+def test_a_short_look_never_passes_over_what_a_close_one_finds(text: str, upper: bool) -> None:
+    text = text.upper() if upper else text
+    if redact_closely(text) != text:
+        assert may_hold_secret(text)
+        assert may_hold_secret(json.dumps({"value": text}, ensure_ascii=False))
+        assert may_hold_secret(json.dumps({"value": json.dumps([text])}, ensure_ascii=False))
+
+
+@pytest.mark.parametrize(
+    "name", ["dbPassword", "APIKey", "x_api_keys", "ca.bundle", "clientCert", "socialSecurity", "SSN"]
+)
+def test_a_short_look_sees_the_names_of_secrets(name: str) -> None:
+    assert redact_data({name: "x"}) == {name: REDACTED}
+    assert may_hold_secret(json.dumps({name: "x"}))
+    assert may_hold_secret(json.dumps({"text": json.dumps({name: "x"})}))
+
+
+def test_a_short_look_does_not_trust_what_is_nested_deeply() -> None:
+    assert may_hold_secret("[" * MAX_DEPTH)
+
+
+def test_a_short_look_passes_over_ordinary_events() -> None:
+    text = '{"key":"main/s0#1","step_id":"s0","input_text":"The customer asked for a refund of order 12345."}'
+    assert not may_hold_secret(text)

@@ -2,13 +2,13 @@
 
 import hashlib
 import json
-from dataclasses import replace
 
 from kneo_serv.engine.commands import AskHuman
 from kneo_serv.model.event import HumanAnswered
 from kneo_serv.model.ids import StepKey
 from kneo_serv.model.message import ToolCall
 from kneo_serv.model.plan import HumanPlan, Plan, RequestType, Step
+from kneo_serv.model.quick import replace
 from kneo_serv.model.run import CallPhase, CallState, StepPhase, StepState
 from kneo_serv.model.task import About, Decision
 from kneo_serv.model.tool import Effect

@@ -1,6 +1,5 @@
 """The events that a command begins with. They are journaled before the effect itself begins."""
 
-from dataclasses import replace
 from typing import Protocol
 
 from kneo_serv.engine.commands import (
@@ -29,6 +28,7 @@ from kneo_serv.model import event as ev
 from kneo_serv.model.ids import ContinuationId, RequestId, StepKey
 from kneo_serv.model.message import Usage
 from kneo_serv.model.plan import Plan
+from kneo_serv.model.quick import replace
 from kneo_serv.model.run import Run
 from kneo_serv.model.task import HumanRequest
 

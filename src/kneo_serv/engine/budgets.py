@@ -1,13 +1,12 @@
 """Budgets: what a run, and an agent within it, has used and may use."""
 
-from dataclasses import replace
-
 from kneo_serv.engine.commands import AskHuman, Fail, FailStep, Opening
 from kneo_serv.engine.frames import agent_of, find, flow_of, frame_holding, step_of
 from kneo_serv.model import event as ev
 from kneo_serv.model.ids import StepKey
 from kneo_serv.model.message import Usage
 from kneo_serv.model.plan import Budget, HumanPlan, OnBudget, Plan, RequestType, StepKind
+from kneo_serv.model.quick import replace
 from kneo_serv.model.run import Clock, Run, Spent, StepState
 from kneo_serv.model.task import About, Decision
 

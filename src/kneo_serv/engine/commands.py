@@ -8,11 +8,13 @@ from kneo_serv.model.event import GuardrailApplied
 from kneo_serv.model.ids import StepKey
 from kneo_serv.model.message import Message, ToolCall
 from kneo_serv.model.plan import Guardrail, HumanPlan, Step
+from kneo_serv.model.quick import quick
 from kneo_serv.model.run import CallState
 from kneo_serv.model.task import About
 from kneo_serv.model.tool import ToolDefinition
 
 
+@quick
 @dataclass(frozen=True, slots=True)
 class Opening:
     """What begins the attempt of a step that ends, or waits for a person, before anything else is done in it."""
@@ -25,6 +27,7 @@ class Opening:
     ref: str
 
 
+@quick
 @dataclass(frozen=True, slots=True)
 class CallFunction:
     """Call a function with a text."""
@@ -39,6 +42,7 @@ class CallFunction:
     text: str
 
 
+@quick
 @dataclass(frozen=True, slots=True)
 class RunAgentTurn:
     """Ask an agent's model once. `messages` follow the system prompt; the first is the step's input."""
@@ -64,6 +68,7 @@ class RunAgentTurn:
     """Calls of the step so far."""
 
 
+@quick
 @dataclass(frozen=True, slots=True)
 class CallTool:
     """Call one tool that a model asked for. `number` counts the calls of the step from 1."""
@@ -78,6 +83,7 @@ class CallTool:
     """Digest of the call that a person agreed to."""
 
 
+@quick
 @dataclass(frozen=True, slots=True)
 class CallAgent:
     """Answer a tool call by another agent, whose work is journaled step by step like any other."""
@@ -90,6 +96,7 @@ class CallAgent:
     number: int
 
 
+@quick
 @dataclass(frozen=True, slots=True)
 class EndCall:
     """The agent behind a tool call gave its last word, or failed: `error_type` and `text` say of what."""
@@ -101,6 +108,7 @@ class EndCall:
     error_type: str | None = None
 
 
+@quick
 @dataclass(frozen=True, slots=True)
 class CheckGuardrail:
     """Have a function or an agent look at a text. `place` counts the guardrails of the text from 0."""
@@ -118,6 +126,7 @@ class CheckGuardrail:
     """The tool call whose result is looked at."""
 
 
+@quick
 @dataclass(frozen=True, slots=True)
 class NoteGuardrail:
     """Journal what a guardrail found that the engine decides itself."""
@@ -130,6 +139,7 @@ class NoteGuardrail:
     applied: GuardrailApplied
 
 
+@quick
 @dataclass(frozen=True, slots=True)
 class SettleStep:
     """The work of a nested workflow is done; its text has guardrails to pass before the step is."""
@@ -139,6 +149,7 @@ class SettleStep:
     text: str
 
 
+@quick
 @dataclass(frozen=True, slots=True)
 class EnterFlow:
     """Open a frame for a nested workflow."""
@@ -151,6 +162,7 @@ class EnterFlow:
     flow: str
 
 
+@quick
 @dataclass(frozen=True, slots=True)
 class AskHuman:
     """Ask a person about a text."""
@@ -168,6 +180,7 @@ class AskHuman:
     opening: Opening | None = None
 
 
+@quick
 @dataclass(frozen=True, slots=True)
 class CompleteStep:
     """The step is done: its person answered, its model gave the last word, or its nested workflow ended."""
@@ -178,6 +191,7 @@ class CompleteStep:
     text: str
 
 
+@quick
 @dataclass(frozen=True, slots=True)
 class FailStep:
     """The step's attempt is lost for a reason that the engine itself sees."""
@@ -189,6 +203,7 @@ class FailStep:
     opening: Opening | None = None
 
 
+@quick
 @dataclass(frozen=True, slots=True)
 class TakeEdge:
     """Go from one node of a graph to the next."""
@@ -200,6 +215,7 @@ class TakeEdge:
     label: str | None
 
 
+@quick
 @dataclass(frozen=True, slots=True)
 class Wait:
     """Nothing to do for this step before `until` (seconds since the epoch)."""
@@ -208,6 +224,7 @@ class Wait:
     until: float
 
 
+@quick
 @dataclass(frozen=True, slots=True)
 class Finish:
     """The run is done."""
@@ -215,6 +232,7 @@ class Finish:
     text: str
 
 
+@quick
 @dataclass(frozen=True, slots=True)
 class Fail:
     """The run cannot go on."""

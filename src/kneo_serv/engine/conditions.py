@@ -6,8 +6,10 @@ from typing import Any
 
 from kneo_serv.engine.expressions import is_true
 from kneo_serv.model.plan import Condition
+from kneo_serv.model.quick import quick
 
 
+@quick
 @dataclass(frozen=True, slots=True)
 class Sight:
     """What a condition sees of the node that just ended."""

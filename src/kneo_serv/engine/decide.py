@@ -31,10 +31,12 @@ from kneo_serv.engine.turns import calls_open, conversation, doubtful_call, is_p
 from kneo_serv.engine.variables import VARIABLE_TYPE, misfit
 from kneo_serv.model.message import Message, Role
 from kneo_serv.model.plan import AgentPlan, Flow, HumanPlan, Plan, RequestType, Step, StepKind
+from kneo_serv.model.quick import quick
 from kneo_serv.model.run import CallPhase, Frame, Run, RunStatus, StepPhase, StepState
 from kneo_serv.model.tool import Effect, OnDeny, ToolDefinition
 
 
+@quick
 @dataclass(frozen=True, slots=True)
 class _Sight:
     """What every decision may look at: the plan, the whole run, and the time."""
@@ -44,11 +46,13 @@ class _Sight:
     now: float
 
 
+@quick
 @dataclass(frozen=True, slots=True)
 class _Done:
     text: str
 
 
+@quick
 @dataclass(frozen=True, slots=True)
 class _Broken:
     error_type: str

@@ -1,7 +1,6 @@
 """Folding: a run and its next event in, the run after it out. Pure, and total over all events ever written."""
 
 from collections.abc import Callable
-from dataclasses import replace
 from typing import assert_never
 
 from kneo_serv.engine.budgets import seconds_until, used
@@ -16,6 +15,7 @@ from kneo_serv.engine.variables import taken_over
 from kneo_serv.model import event as ev
 from kneo_serv.model.ids import StepKey
 from kneo_serv.model.plan import ROOT, Plan
+from kneo_serv.model.quick import replace
 from kneo_serv.model.run import Frame, Run, RunStatus
 
 

@@ -6,11 +6,13 @@ from kneo_serv.engine.frames import find, flow_of, frame_holding, step_of
 from kneo_serv.model import event as ev
 from kneo_serv.model.ids import StepKey
 from kneo_serv.model.plan import OnError, Plan, Step
+from kneo_serv.model.quick import quick
 from kneo_serv.model.run import Run, StepState
 
 MAX_BACKOFF_SECONDS = 60.0
 
 
+@quick
 @dataclass(frozen=True, slots=True)
 class Failure:
     """An attempt that came to nothing. `message` is for people and holds no secret.

@@ -1,7 +1,6 @@
 """What becomes of a run when it is forked: the copied part stays, and what was open in it begins again."""
 
 from collections.abc import Iterator
-from dataclasses import replace
 
 from kneo_serv.engine.frames import find, flow_of, in_frame, with_step
 from kneo_serv.engine.joins import begun
@@ -12,6 +11,7 @@ from kneo_serv.model.event import RunForked
 from kneo_serv.model.ids import StepKey
 from kneo_serv.model.message import Usage
 from kneo_serv.model.plan import FlowType, Plan
+from kneo_serv.model.quick import replace
 from kneo_serv.model.run import Frame, Run, RunStatus, Screening, StepPhase, StepState
 
 

@@ -1,13 +1,13 @@
 """Ways through the tree of frames: finding a step instance, changing it, and looking at what is open."""
 
 from collections.abc import Callable, Iterator
-from dataclasses import replace
 
 from kneo_serv.engine.joins import has_enough
 from kneo_serv.engine.keys import frame_of, nested_key, step_key
 from kneo_serv.model.event import Resolution, StepCompleted, StepFailed
 from kneo_serv.model.ids import StepKey
 from kneo_serv.model.plan import ROOT, Flow, FlowType, Plan, Step, StepKind
+from kneo_serv.model.quick import replace
 from kneo_serv.model.run import CallPhase, CallState, Frame, Run, StepPhase, StepState
 
 AGENT_FLOW = ""

@@ -6,7 +6,7 @@ be. One that asks a function or an agent is an effect like any other, and its ve
 """
 
 from collections.abc import Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 
 from kneo_serv.engine.approvals import arguments_text
 from kneo_serv.engine.commands import (
@@ -34,6 +34,7 @@ from kneo_serv.model import event as ev
 from kneo_serv.model.ids import StepKey
 from kneo_serv.model.message import Message, Role
 from kneo_serv.model.plan import ROOT, Guardrail, HumanPlan, Plan, RequestType, Step, StepKind
+from kneo_serv.model.quick import quick, replace
 from kneo_serv.model.run import CallState, Frame, Held, Run, Screening, StepPhase, StepState
 from kneo_serv.model.task import About, Decision
 
@@ -45,6 +46,7 @@ INPUT, OUTPUT, TOOL, WORKFLOW = "input", "output", "tool", "workflow"
 type GuardEvent = ev.StepReturned | ev.GuardrailStarted | ev.GuardrailApplied
 
 
+@quick
 @dataclass(frozen=True, slots=True)
 class _Text:
     """A text, how far it has come, and what is still before it."""

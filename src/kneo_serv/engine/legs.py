@@ -1,13 +1,13 @@
 """What becomes of live instances when a new leg begins, or when a failed run is continued."""
 
 from collections.abc import Callable
-from dataclasses import replace
 
 from kneo_serv.engine.frames import flow_of, holds_calls, is_nested
 from kneo_serv.engine.guards import GUARDRAIL_VIOLATION, asked_again, forgiven, taken_up
 from kneo_serv.engine.steps import MAX_ITERATIONS, OUTPUT_INVALID, TOOL_ERROR, TOOL_UNAVAILABLE
 from kneo_serv.engine.variables import VARIABLE_TYPE
 from kneo_serv.model.plan import FlowType, Plan
+from kneo_serv.model.quick import replace
 from kneo_serv.model.run import CallPhase, Frame, Screening, StepPhase, StepState
 
 

@@ -14,9 +14,11 @@ from kneo_serv.engine.steps import MAX_ITERATIONS
 from kneo_serv.engine.variables import shown
 from kneo_serv.model.ids import StepKey
 from kneo_serv.model.plan import Aggregation, Edge, Flow, FlowType, Plan, Step, StepKind
+from kneo_serv.model.quick import quick
 from kneo_serv.model.run import Frame
 
 
+@quick
 @dataclass(frozen=True, slots=True)
 class Next:
     """Steps that begin now (with key and index), or the edge that is taken first; nothing while others are at work."""
@@ -25,6 +27,7 @@ class Next:
     edge: TakeEdge | None = None
 
 
+@quick
 @dataclass(frozen=True, slots=True)
 class Stuck:
     """The workflow cannot go on."""

@@ -5,9 +5,11 @@ from dataclasses import dataclass
 from kneo_serv.engine.frames import holds_calls, in_flight, leaves
 from kneo_serv.engine.joins import broken_by
 from kneo_serv.model.ids import ContinuationId
+from kneo_serv.model.quick import quick
 from kneo_serv.model.run import CallPhase, Frame, Phase, Run, RunStatus, StepPhase, StepState
 
 
+@quick
 @dataclass(frozen=True, slots=True)
 class Posture:
     """How a run stands. It rests on people (`blocked`) when every open leaf waits for one."""

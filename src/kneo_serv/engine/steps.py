@@ -1,6 +1,5 @@
 """Folding of what happens to one step instance, inside the frame that holds it."""
 
-from dataclasses import replace
 from typing import assert_never
 
 from kneo_serv.engine.answers import answer_text
@@ -29,6 +28,7 @@ from kneo_serv.engine.variables import kept
 from kneo_serv.model import event as ev
 from kneo_serv.model.message import Message, Role
 from kneo_serv.model.plan import Flow, FlowType, OnReject, Plan, StepKind
+from kneo_serv.model.quick import replace
 from kneo_serv.model.run import CallPhase, CallState, Frame, Screening, StepPhase, StepState, TaskState
 from kneo_serv.model.task import About, Decision
 

@@ -8,11 +8,11 @@ import json
 import math
 import re
 from collections.abc import Mapping
-from dataclasses import replace
 from typing import Any
 
 from kneo_serv.engine.frames import flow_of, is_inline, side_by_side, step_named, step_of
 from kneo_serv.model.plan import Flow, Plan, Step, VariableType
+from kneo_serv.model.quick import replace
 from kneo_serv.model.run import Frame, StepState
 from kneo_serv.model.task import Decision
 

@@ -8,6 +8,7 @@ from typing import Any
 from kneo_serv.model.event import GuardrailOutcome
 from kneo_serv.model.message import Usage
 from kneo_serv.model.plan import Guardrail
+from kneo_serv.model.quick import quick
 
 MAX_SEARCHED = 1_000_000
 """Characters of a text in which patterns are looked for; a longer one does not pass."""
@@ -16,6 +17,7 @@ _EFFECTS = ("function", "agent")
 _STAGE_NAMES = {"tool": "tool result"}
 
 
+@quick
 @dataclass(frozen=True, slots=True)
 class Verdict:
     """What a guardrail says of a text. `reason` is for people and for a model that is asked again."""

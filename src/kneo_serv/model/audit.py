@@ -5,8 +5,10 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from kneo_serv.model.ids import AuditId
+from kneo_serv.model.quick import quick
 
 
+@quick
 @dataclass(frozen=True, slots=True)
 class AuditEvent:
     """One line of the audit. `metadata` is redacted before it is kept and never holds the content of a decision."""

@@ -7,6 +7,7 @@ fields with defaults, and older journals still read.
 from __future__ import annotations
 
 import dataclasses
+import json
 import types
 import typing
 from collections.abc import Callable, Mapping
@@ -21,27 +22,43 @@ class CodecError(ValueError):
     """A stored value does not fit its type. The text names the type and the field."""
 
 
+_PLAIN = frozenset({str, int, float, bool, type(None)})
+"""Types whose values are JSON as they are."""
+
+
 def encode(value: Any) -> Any:
     """JSON value of a frozen value; tuples become lists, enums their values, defaults are left out."""
-    if value is None or isinstance(value, (bool, int, float)):
+    kind = type(value)
+    if kind in _PLAIN:
         return value
+    if dataclasses.is_dataclass(kind):
+        encoded = {}
+        for name, default in _defaults(kind):
+            item = getattr(value, name)
+            if item is default:
+                continue
+            of = type(item)
+            if item == default and of is type(default):
+                continue
+            encoded[name] = item if of in _PLAIN else encode(item)
+        return encoded
     if isinstance(value, Enum):
         return value.value
-    if isinstance(value, str):
-        return value
     if isinstance(value, (list, tuple)):
         return [encode(item) for item in value]
     if isinstance(value, Mapping):
         return {str(key): encode(item) for key, item in value.items()}
-    if dataclasses.is_dataclass(value) and not isinstance(value, type):
-        encoded = {}
-        for name, default in _defaults(type(value)):
-            item = getattr(value, name)
-            if item is default or (item == default and type(item) is type(default)):
-                continue
-            encoded[name] = encode(item)
-        return encoded
-    raise CodecError(f"{type(value).__name__} has no JSON form")
+    if isinstance(value, (str, bool, int, float)):
+        return value
+    raise CodecError(f"{kind.__name__} has no JSON form")
+
+
+def json_text(value: Any) -> str:
+    """JSON text of a frozen value, without spaces; whole numbers of any size stay whole."""
+    return _encoder.encode(encode(value))
+
+
+_encoder = json.JSONEncoder(ensure_ascii=False, separators=(",", ":"))
 
 
 def decode[T](target: type[T], data: Any) -> T:

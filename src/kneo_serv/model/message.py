@@ -5,6 +5,7 @@ from dataclasses import dataclass, field
 from enum import StrEnum
 from typing import Any
 
+from kneo_serv.model.quick import quick
 from kneo_serv.model.tool import ToolDefinition
 
 
@@ -17,6 +18,7 @@ class Role(StrEnum):
     TOOL = "tool"
 
 
+@quick
 @dataclass(frozen=True, slots=True)
 class ToolCall:
     """A model's wish to call a tool. `id` is the model's own and unique within one turn."""
@@ -28,6 +30,7 @@ class ToolCall:
     """The raw text when the model's arguments were no JSON object; the call is then answered with an error."""
 
 
+@quick
 @dataclass(frozen=True, slots=True)
 class Message:
     """One message of a conversation.
@@ -44,6 +47,7 @@ class Message:
     raw: str | None = None
 
 
+@quick
 @dataclass(frozen=True, slots=True)
 class Usage:
     """What questions to models took; zero where the provider does not say."""
@@ -76,6 +80,7 @@ class Usage:
         )
 
 
+@quick
 @dataclass(frozen=True, slots=True)
 class Turn:
     """What a model answered in one turn: text, wishes to call tools, or both."""
@@ -102,6 +107,7 @@ and that must be let through.
 """
 
 
+@quick
 @dataclass(frozen=True, slots=True)
 class TurnRequest:
     """One question to a model: the conversation so far and the tools that it may ask for."""

@@ -8,6 +8,7 @@ from typing import Any
 from kneo_serv.model.ids import ContinuationId, Owner, PlanHash, RequestId, RunId, StepKey
 from kneo_serv.model.message import Message, ToolCall, Usage
 from kneo_serv.model.plan import StepKind
+from kneo_serv.model.quick import quick
 from kneo_serv.model.task import About, Decision
 
 
@@ -89,6 +90,7 @@ class CallPhase(StrEnum):
     DENIED = "denied"
 
 
+@quick
 @dataclass(frozen=True, slots=True)
 class Held:
     """A guardrail holds a text back, and why. With `ask` a person decides what becomes of it, else the step fails."""
@@ -99,6 +101,7 @@ class Held:
     assignee: str | None = None
 
 
+@quick
 @dataclass(frozen=True, slots=True)
 class Screening:
     """How far one text has come through its guardrails: so many of them are behind it."""
@@ -109,6 +112,7 @@ class Screening:
     held: Held | None = None
 
 
+@quick
 @dataclass(frozen=True, slots=True)
 class CallState:
     """One tool call of the last model turn; `number` counts the calls of the step from 1."""
@@ -134,6 +138,7 @@ class CallState:
     """A runtime with a loop of its own made it, within a model turn that is not over."""
 
 
+@quick
 @dataclass(frozen=True, slots=True)
 class TaskState:
     """The question that a step waits for, and the answer once there is one."""
@@ -147,6 +152,7 @@ class TaskState:
     subject: str | None = None
 
 
+@quick
 @dataclass(frozen=True, slots=True)
 class StepState:
     """One live step instance. Finished ones are not kept: their outputs stand in the journal."""
@@ -199,6 +205,7 @@ class StepState:
     """What did not fit in the last one."""
 
 
+@quick
 @dataclass(frozen=True, slots=True)
 class Frame:
     """A workflow at work: its cursor, the text that flows, and its live step instances by key.
@@ -232,6 +239,7 @@ class Frame:
     """Map: the texts of the list, once it was read."""
 
 
+@quick
 @dataclass(frozen=True, slots=True)
 class Spent:
     """What an agent used within a run. `seconds` is the time of its steps at work."""
@@ -240,6 +248,7 @@ class Spent:
     seconds: float = 0.0
 
 
+@quick
 @dataclass(frozen=True, slots=True)
 class Clock:
     """Since when an agent is at work in a step."""
@@ -248,6 +257,7 @@ class Clock:
     since: float
 
 
+@quick
 @dataclass(frozen=True, slots=True)
 class Run:
     """The present state of a run, folded from its events. Small: it does not grow with the steps behind it."""
@@ -290,6 +300,7 @@ class Run:
     """By scope of a budget: how often a person agreed to as much again."""
 
 
+@quick
 @dataclass(frozen=True, slots=True)
 class RunRecord:
     """A run as the store's projection knows it. Times are seconds since the epoch, UTC.
@@ -345,6 +356,7 @@ class RunRecord:
     """In US dollars, by list price, as far as prices are known."""
 
 
+@quick
 @dataclass(frozen=True, slots=True)
 class RunError:
     """Why a run ended badly. `message` holds no secret."""
@@ -353,6 +365,7 @@ class RunError:
     message: str
 
 
+@quick
 @dataclass(frozen=True, slots=True)
 class RunResult:
     """What a caller gets of a run, in the process of the caller: the private text.

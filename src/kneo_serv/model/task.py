@@ -7,6 +7,7 @@ from typing import Any
 
 from kneo_serv.model.ids import ContinuationId, RequestId, RunId, StepKey
 from kneo_serv.model.plan import OnTimeout, RequestType
+from kneo_serv.model.quick import quick
 
 
 class Decision(StrEnum):
@@ -37,6 +38,7 @@ class TaskStatus(StrEnum):
     CANCELLED = "cancelled"
 
 
+@quick
 @dataclass(frozen=True, slots=True)
 class HumanRequest:
     """What a person is asked. `timeout_seconds` counts from the moment of asking."""
@@ -57,6 +59,7 @@ class HumanRequest:
     metadata: Mapping[str, Any] = field(default_factory=dict)
 
 
+@quick
 @dataclass(frozen=True, slots=True)
 class HumanResponse:
     """A person's answer to one request."""
@@ -68,6 +71,7 @@ class HumanResponse:
     metadata: Mapping[str, Any] = field(default_factory=dict)
 
 
+@quick
 @dataclass(frozen=True, slots=True)
 class HumanTask:
     """A question that a run waits for, as it is kept. Times are seconds since the epoch, UTC."""

@@ -21,7 +21,6 @@ from kneo_serv.engine import (
     begin,
     decide,
     find,
-    posture,
 )
 from kneo_serv.engine.begin import IdSource
 from kneo_serv.model import event as ev
@@ -197,7 +196,7 @@ class Driver:
                 # All of them were wishes to begin something, and refused.
                 outcomes.clear()
                 self._acknowledge(draft)
-            elif not self._tasks and posture(draft.run).phase is Phase.RUNNABLE and not self._stopping:
+            elif not self._tasks and draft.stand.phase is Phase.RUNNABLE and not self._stopping:
                 raise JournalFault(f"run {draft.run.id} is neither at work nor at rest after event {draft.run.seq}")
             elif self._rests(draft, effects):
                 return DriveEnd.STOPPED
@@ -222,7 +221,7 @@ class Driver:
         effects: list[Effect] = []
         deadline = draft.run.deadline_at
         if deadline is not None and now > deadline:
-            draft.add(ev.RunTimedOut(draft.run.timeout_seconds, deadline, posture(draft.run).status.value))
+            draft.add(ev.RunTimedOut(draft.run.timeout_seconds, deadline, draft.stand.status.value))
             return draft, []
         # Who stops begins no effect; but what ends the run, or has it rest on people, is no beginning.
         passed = (Wait, *_EFFECTS) if self._stopping else Wait
@@ -238,7 +237,7 @@ class Driver:
         """Whether nothing is left to do for this leg, so that the lease goes back with this append."""
         if effects or self._tasks or draft.run.status.is_terminal:
             return False
-        stand = posture(draft.run)
+        stand = draft.stand
         if stand.phase is Phase.WAITING_TIMER and stand.retry_at is not None:
             return stand.retry_at - self._clock.now() > self._options.short_wait_seconds
         return stand.phase is Phase.WAITING_HUMAN
@@ -259,7 +258,7 @@ class Driver:
 
     async def _wait(self, draft: Draft) -> list[Outcome]:
         """Waits until something ended, was appended by others, or is due; gives the outcomes."""
-        moments = (draft.run.deadline_at, posture(draft.run).retry_at)
+        moments = (draft.run.deadline_at, draft.stand.retry_at)
         # What was due already when the draft was made, and did not begin, waits for something else than time.
         due = [moment for moment in moments if moment is not None and moment >= draft.at]
         timeout = max(0.0, min(due) - self._clock.now()) + 0.001 if due else None

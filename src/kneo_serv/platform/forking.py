@@ -8,7 +8,7 @@ the parent's keys does not recognise a repetition. That is why repetitions need 
 """
 
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass, fields, replace
+from dataclasses import dataclass, fields
 from typing import Any
 
 from kneo_serv.engine import begin, decide, open_tasks, posture
@@ -26,13 +26,14 @@ from kneo_serv.model.clock import Clock
 from kneo_serv.model.codec import CodecError, decode
 from kneo_serv.model.ids import Owner, PlanHash, RunId
 from kneo_serv.model.plan import AgentPlan, ModelPlan, Plan
+from kneo_serv.model.quick import replace
 from kneo_serv.model.run import Phase, Run, RunRecord, RunStatus, StepState
 from kneo_serv.model.task import Decision, HumanResponse
 from kneo_serv.platform.auditing import audit_event
 from kneo_serv.platform.chance import RandomIds
 from kneo_serv.platform.draft import Draft
 from kneo_serv.platform.humans import check_answer
-from kneo_serv.platform.journal import Journal, RunJournal, event_row, plan_text, public_text
+from kneo_serv.platform.journal import Journal, RunJournal, event_row, public_text
 from kneo_serv.platform.past import ForkPreview, Past
 from kneo_serv.platform.tasks import tasks_opened
 from kneo_serv.platform.workers import Workers
@@ -212,7 +213,7 @@ class Forks:
             audit_event(self._ids, "run.created", draft.at, run.id, None, actor, created),
             audit_event(self._ids, "run.forked", draft.at, run.id, None, actor, facts),
         )
-        return NewRun(child, plan_text(draft.plan), rows, timers, audit, self._lease_seconds)
+        return NewRun(child, self._journal.plan_text(draft.plan), rows, timers, audit, self._lease_seconds)
 
     def _question(self, draft: Draft, parent: Run, answer: HumanResponse) -> AskHuman:
         """The question of the new run that the answer is for."""

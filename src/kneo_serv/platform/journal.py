@@ -14,12 +14,14 @@ from kneo_serv.engine import JournalFault, Posture, evolve, posture
 from kneo_serv.errors import KneoError, NotFoundError, StoreError
 from kneo_serv.model import event as ev
 from kneo_serv.model.clock import Clock
-from kneo_serv.model.codec import CodecError, decode, encode
+from kneo_serv.model.codec import CodecError, decode, json_text
 from kneo_serv.model.idempotency import IdempotencyKey
 from kneo_serv.model.ids import ContinuationId, Owner, PlanHash, RunId
 from kneo_serv.model.plan import Plan
-from kneo_serv.model.run import Run
-from kneo_serv.observe import redact_data, redact_text
+from kneo_serv.model.quick import replace
+from kneo_serv.model.run import Run, RunRecord
+from kneo_serv.model.task import HumanTask
+from kneo_serv.observe import may_hold_secret, redact_data, redact_text
 from kneo_serv.platform.auditing import AuditIds, audit_of
 from kneo_serv.platform.draft import Draft
 from kneo_serv.platform.tasks import tasks_closed, tasks_escalated, tasks_opened, timers_of
@@ -31,6 +33,10 @@ type Follower = Callable[[ev.Recorded, Run], None]
 """Is told each event that one run's journal takes in, in its private form, and the run after it. It never raises."""
 
 _SNAPSHOT_BYTES = 65_536
+_PAST_CHARS = 262_144
+"""Of the events of one run that are kept at hand while it is at work."""
+_PLANS = 256
+"""Plans that are kept at hand."""
 
 type Listener = Callable[[Sequence[ev.Recorded]], None]
 """Is told the public form of events once they are durable, on the platform's loop."""
@@ -39,14 +45,12 @@ type Listener = Callable[[Sequence[ev.Recorded]], None]
 def event_row(recorded: ev.Recorded) -> EventRow:
     """An event as it is kept, with its redacted form beside it where that differs."""
     payload = ev.event_payload(recorded.event)
-    public = redact_data(payload)
-    return EventRow(
-        recorded.seq,
-        recorded.event.KIND,
-        recorded.at,
-        json.dumps(payload, ensure_ascii=False, separators=(",", ":")),
-        None if public == payload else json.dumps(public, ensure_ascii=False, separators=(",", ":")),
-    )
+    text = json_text(payload)
+    public = None
+    if may_hold_secret(text):
+        clean = redact_data(payload)
+        public = None if clean == payload else json_text(clean)
+    return EventRow(recorded.seq, recorded.event.KIND, recorded.at, text, public)
 
 
 def private(row: EventRow) -> ev.Recorded:
@@ -57,11 +61,6 @@ def private(row: EventRow) -> ev.Recorded:
 def public(row: EventRow) -> ev.Recorded:
     """The event without secrets."""
     return ev.Recorded(row.seq, row.at, ev.read_event(row.kind, json.loads(row.public or row.payload)))
-
-
-def plan_text(plan: Plan) -> str:
-    """A plan as it is kept."""
-    return json.dumps(encode(plan), ensure_ascii=False, separators=(",", ":"))
 
 
 def public_text(text: str | None) -> str | None:
@@ -102,6 +101,7 @@ class Journal:
         self._clock = clock
         self._ids = ids
         self._plans: dict[str, Plan] = {}
+        self._plan_texts: dict[str, str] = {}
         self._listeners: dict[RunId, list[Listener]] = {}
         self._appended: list[Callable[[Append], None]] = []
         self.ended: Callable[[RunJournal], None] = lambda _: None
@@ -122,11 +122,15 @@ class Journal:
         run = decode(Run, json.loads(snapshot.state)) if snapshot is not None else Run(run_id)
         size = len(snapshot.state) if snapshot is not None else 0
         opened = RunJournal(self._store, plan, run, self, snapshot_size=size)
+        opened.record = record
+        if snapshot is not None:
+            opened.past = None
         if snapshot is not None:
             with readable(run_id):
                 for row in await self._store.events(run_id, limit=1):
                     opened.born(private(row).event)
         await opened.catch_up()
+        opened.opened_at = opened.run.seq
         # What a fork has copied was asked for in the trace of its parent.
         opened.forked = record.parent_run_id is not None
         return opened
@@ -137,6 +141,8 @@ class Journal:
         run = evolve(plan, Run(run_id), ev.Recorded(1, now, created))
         opened = RunJournal(self._store, plan, run, self)
         opened.born(created)
+        opened.opened_at = 1
+        opened.asked = {}
         return opened
 
     def listen(self, run_id: RunId, listener: Listener) -> Callable[[], None]:
@@ -188,10 +194,22 @@ class Journal:
             self._keep(plan)
         return plan
 
+    def plan_text(self, plan: Plan) -> str:
+        """The plan as it is kept; of one that was asked for lately, without making it again."""
+        text = self._plan_texts.get(plan.hash)
+        if text is None:
+            text = json_text(plan)
+            _remember(self._plan_texts, plan.hash, text)
+        return text
+
     def _keep(self, plan: Plan) -> None:
-        while len(self._plans) >= 256:
-            self._plans.pop(next(iter(self._plans)))
-        self._plans[plan.hash] = plan
+        _remember(self._plans, plan.hash, plan)
+
+
+def _remember[T](known: dict[str, T], plan_hash: str, what: T) -> None:
+    while len(known) >= _PLANS:
+        known.pop(next(iter(known)))
+    known[plan_hash] = what
 
 
 class RunJournal:
@@ -211,11 +229,38 @@ class RunJournal:
         self.forked = False
         self.follower: Follower | None = None
         """Of the leg that this journal is driven in."""
+        self.record: RunRecord | None = None
+        """The run's row as it was when this journal was opened."""
+        self.opened_at = 0
+        """Number of the event up to which it was written before."""
+        self.past: list[ev.Recorded] | None = []
+        """All events so far, without secrets; None where they are not at hand, or too many."""
+        self.asked: dict[ContinuationId, HumanTask] | None = None
+        """The open tasks of people; None where only the store knows them."""
+        self._past_size = 0
+        self._stood: tuple[Run, Posture] | None = None
 
     def born(self, event: ev.Event) -> None:
         """Takes in what only the first event says."""
         if isinstance(event, ev.RunCreated):
             self.trace = event.trace
+
+    @property
+    def stand(self) -> Posture:
+        """How the run stands after its last event."""
+        if self._stood is None or self._stood[0] is not self.run:
+            self._stood = (self.run, posture(self.run))
+        return self._stood[1]
+
+    def remember(self, recorded: ev.Recorded, row: EventRow) -> None:
+        """Keeps an event at hand for who waits for the run, as long as there are not too many."""
+        if self.past is None:
+            return
+        self._past_size += len(row.payload)
+        if self._past_size > _PAST_CHARS:
+            self.past = None
+        else:
+            self.past.append(recorded if row.public is None else public(row))
 
     async def catch_up(self) -> None:
         """Folds what others have appended since."""
@@ -227,6 +272,9 @@ class RunJournal:
                 self.run = evolve(self.plan, self.run, recorded)
                 if row.seq == 1:
                     self.born(recorded.event)
+                if isinstance(recorded.event, _ABOUT_TASKS):
+                    self.asked = None
+                self.remember(recorded, row)
                 if self.follower is not None:
                     self.follower(recorded, self.run)
 
@@ -252,13 +300,13 @@ class RunJournal:
         any end. `facts` go into the audit of a dead letter. `key` is bound to what the draft does.
         """
         rows = tuple(event_row(recorded) for recorded in draft.events)
-        stand = posture(draft.run)
+        stand = draft.stand
         weight = self._unsaved + sum(len(row.payload) for row in rows)
         snapshot = None
         if weight > max(_SNAPSHOT_BYTES, self._snapshot_size):
-            snapshot = json.dumps(encode(draft.run), ensure_ascii=False, separators=(",", ":"))
+            snapshot = json_text(draft.run)
         closed = tasks_closed(draft.events, [self.run, *draft.runs[:-1]])
-        timers, cleared = timers_of(draft.events, closed, draft.run, before=posture(self.run), after=stand)
+        timers, cleared = timers_of(draft.events, closed, draft.run, before=self.stand, after=stand)
         append = Append(
             run_id=draft.run.id,
             expected_seq=draft.run.seq - len(rows),
@@ -282,6 +330,10 @@ class RunJournal:
         result = await self._store.append(append)
         if isinstance(result, Appended):
             self.run = draft.run
+            self._stood = (draft.run, stand)
+            for recorded, row in zip(draft.events, rows, strict=True):
+                self.remember(recorded, row)
+            self._note_tasks(append)
             self._unsaved = 0 if snapshot is not None else weight
             self._snapshot_size = len(snapshot) if snapshot is not None else self._snapshot_size
             self._journal.announce(append)
@@ -292,6 +344,19 @@ class RunJournal:
                 self._journal.ended(self)
         return result
 
+    def _note_tasks(self, append: Append) -> None:
+        if self.asked is None or not (append.opened or append.closed or append.escalated):
+            return
+        for task in append.opened:
+            self.asked[task.continuation_id] = task
+        for closing in append.closed:
+            self.asked.pop(closing.continuation_id, None)
+        for marked in append.escalated:
+            if (task_ := self.asked.get(marked.continuation_id)) is not None:
+                self.asked[marked.continuation_id] = replace(task_, escalated_at=marked.escalated_at)
+
+
+_ABOUT_TASKS = (ev.HumanAsked, ev.HumanAnswered, ev.HumanEscalated, ev.HumanExpired)
 
 _NO_PROGRESS = (ev.LegStarted, ev.StepStarted, ev.ModelTurnStarted, ev.ToolCallStarted)
 """Events that say that something was begun, not that anything came of it."""

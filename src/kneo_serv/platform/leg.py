@@ -7,6 +7,7 @@ from dataclasses import dataclass, field
 from kneo_serv.engine import Effect
 from kneo_serv.errors import StepError
 from kneo_serv.model.ids import RunId
+from kneo_serv.model.quick import quick
 from kneo_serv.platform.outcome import Noter
 from kneo_serv.platform.sessions import History
 
@@ -20,6 +21,7 @@ class LeaseLostError(StepError):
         super().__init__("The lease of the run is lost.")
 
 
+@quick
 @dataclass(frozen=True, slots=True)
 class Leg:
     """One leg of one run, as its effects see it."""

@@ -9,9 +9,11 @@ from kneo_serv.model import event as ev
 from kneo_serv.model.ids import StepKey
 from kneo_serv.model.message import Turn
 from kneo_serv.model.plan import Plan
+from kneo_serv.model.quick import quick
 from kneo_serv.model.run import CallPhase, Run, StepPhase
 
 
+@quick
 @dataclass(frozen=True, slots=True)
 class Returned:
     """A function returned."""
@@ -22,6 +24,7 @@ class Returned:
     text: str
 
 
+@quick
 @dataclass(frozen=True, slots=True)
 class Lost:
     """An attempt came to nothing."""
@@ -36,6 +39,7 @@ class Lost:
         return self.failure.key
 
 
+@quick
 @dataclass(frozen=True, slots=True)
 class Spoken:
     """A model answered."""
@@ -52,6 +56,7 @@ class Spoken:
     misfit: str | None = None
 
 
+@quick
 @dataclass(frozen=True, slots=True)
 class ToolAnswered:
     """A tool call ended, one way or the other."""
@@ -63,6 +68,7 @@ class ToolAnswered:
     event: ev.ToolCallCompleted | ev.ToolCallFailed | ev.ToolPolicyDenied
 
 
+@quick
 @dataclass(frozen=True, slots=True)
 class InnerCall:
     """A tool call began or ended inside a model turn that is still going on."""
@@ -73,6 +79,7 @@ class InnerCall:
     event: ev.ToolCallStarted | ev.ToolCallCompleted | ev.ToolCallFailed | ev.ToolPolicyDenied
 
 
+@quick
 @dataclass(frozen=True, slots=True)
 class Checked:
     """A guardrail had its say."""

@@ -4,7 +4,6 @@ import asyncio
 import contextlib
 import logging
 from collections.abc import AsyncGenerator, Callable, Iterator, Sequence
-from dataclasses import replace
 from typing import Any
 
 from kneo_serv.dispatch import DispatcherFactory, EmbeddedDispatcher
@@ -14,10 +13,10 @@ from kneo_serv.model import event as ev
 from kneo_serv.model.clock import Clock
 from kneo_serv.model.idempotency import IdempotencyKey
 from kneo_serv.model.ids import ContinuationId, RunId
-from kneo_serv.model.page import NO_TENANT, Page, RunFilter
-from kneo_serv.model.run import Phase, RunRecord, RunResult, RunStatus, SessionConcurrency
+from kneo_serv.model.quick import replace
+from kneo_serv.model.run import Phase, RunRecord, RunResult, RunStatus
 from kneo_serv.model.task import HumanResponse
-from kneo_serv.platform.answers import public_history, result_of, view_of
+from kneo_serv.platform.answers import public_history, result_at, result_of, view_of
 from kneo_serv.platform.auditing import audit_event
 from kneo_serv.platform.chance import RandomIds, SystemClock
 from kneo_serv.platform.draft import Draft
@@ -29,19 +28,19 @@ from kneo_serv.platform.journal import (
     JournalUnreadableError,
     Listener,
     event_row,
-    plan_text,
 )
 from kneo_serv.platform.once import as_it_is, once
 from kneo_serv.platform.options import PlatformOptions
 from kneo_serv.platform.outside import Outside, OutsideRefused
 from kneo_serv.platform.performer import Performer
 from kneo_serv.platform.projection import TaskFiles, TaskFolder
-from kneo_serv.platform.rests import Rest, rest_of
+from kneo_serv.platform.rests import Rest, rest_in, rest_of
 from kneo_serv.platform.speech import Speech, SpeechListener
 from kneo_serv.platform.streams import StreamItem, Streams, Until
 from kneo_serv.platform.submission import Submission, created_of, record_of
 from kneo_serv.platform.timekeeper import Timekeeper
 from kneo_serv.platform.tracing import Tracing
+from kneo_serv.platform.waits import Waits
 from kneo_serv.platform.watch import Watch
 from kneo_serv.platform.workers import Workers
 from kneo_serv.platform.wrapping import Wrapping
@@ -124,6 +123,14 @@ class Platform:
         # Retries are no deadlines: they fire by themselves also where deadlines are left to the prunes.
         kinds = tuple(TimerKind) if self.options.timekeeper else (TimerKind.RETRY,)
         self._timekeeper = Timekeeper(store, fire=self.fire, kinds=kinds)
+        self._waits = Waits(
+            store,
+            watch=self._watch,
+            workers=self._workers,
+            fire=self.fire,
+            clock=self._clock,
+            options=self.options,
+        )
         self._journal.on_append(self._appended)
         self._users = 0
         self._unused = asyncio.Event()
@@ -211,7 +218,7 @@ class Platform:
     ) -> RunRecord:
         created = created_of(submission, now, self.options.token_budget)
         opened = self._journal.begin(submission.plan, run_id, created, now)
-        record = record_of(submission, created, run_id, now)
+        record = opened.record = record_of(submission, created, run_id, now)
         metadata = {
             "target": submission.target,
             "environment": submission.environment,
@@ -224,11 +231,14 @@ class Platform:
         timers = (
             (Timer(run_id, TimerKind.RUN_DEADLINE, "", created.deadline_at),) if created.deadline_at is not None else ()
         )
+        first = ev.Recorded(1, now, created)
+        row = event_row(first)
+        opened.remember(first, row)
         leased = await self.store.create(
             NewRun(
                 replace(record, lease_owner=self._owner) if hold and self._workers.executes else record,
-                plan_text(submission.plan),
-                (event_row(ev.Recorded(1, now, created)),),
+                self._journal.plan_text(submission.plan),
+                (row,),
                 timers,
                 (audit_event(self._ids, "run.created", now, run_id, None, submission.actor, metadata),),
                 self.options.lease_seconds,
@@ -273,52 +283,36 @@ class Platform:
         Raises:
             NotFoundError: there is no such run.
         """
-        ends = None if patience is None else self._clock.monotonic() + patience
-        with self._watch.turns(run_id) as turn:
-            while True:
-                turn.clear()
-                record = await self.record(run_id)
-                left = None if ends is None else ends - self._clock.monotonic()
-                if record.phase in (Phase.WAITING_HUMAN, Phase.ENDED, Phase.PARKED) or (left is not None and left <= 0):
-                    return record
-                if not self._workers.drives(run_id):
-                    if self._workers.stopping:
-                        return record
-                    if record.phase is Phase.WAITING_TIMER:
-                        await self._fire_due(run_id)
-                    if self._workers.executes:
-                        for claim in await self._workers.claim_one(run_id):
-                            self._workers.execute(claim)
-                        if record.session_id is not None and record.started_at is None:
-                            await self._clear_the_way(record)
-                # Another process may hold the lease and die: so one looks again from time to time.
-                pause = 1.0 if not self._workers.drives(run_id) else self.options.lease_seconds
-                if record.session_id is not None and record.started_at is None:
-                    pause = min(pause, self.options.watch_seconds)
-                with contextlib.suppress(TimeoutError):
-                    async with asyncio.timeout(pause if left is None else min(pause, left)):
-                        await turn.wait()
+        record, _ = await self._waits.settle(run_id, patience)
+        return record
+
+    async def rest(self, run_id: RunId, *, from_seq: int, patience: float | None) -> tuple[RunRecord, Rest | None]:
+        """As `run_to_rest`; and how the run stood at its first rest from an event on, None if it has not come to it.
+
+        Of a parked run there is no rest to tell. Raises as `run_to_rest`, and JournalUnreadableError.
+        """
+        record, journal = await self._waits.settle(run_id, patience)
+        if record.phase is Phase.PARKED:
+            return record, None
+        rest = None if journal is None else rest_in(journal, from_seq)
+        return record, rest or await rest_of(self.store, run_id, from_seq)
+
+    async def result_at_rest(self, run_id: RunId, *, patience: float | None) -> RunResult:
+        """As `run_to_rest`; what a caller gets of the run then."""
+        _, journal = await self._waits.settle(run_id, patience)
+        rest = None if journal is None else rest_in(journal, journal.opened_at)
+        if rest is None:
+            return await self.result(run_id)
+        if self._files is not None:
+            await self._files.settle()
+        return result_at(rest)
 
     async def changed(self, run_id: RunId, *, patience: float, at_rest: bool = False) -> RunRecord:
         """The run once its status changes, or it rests or ends; as it stands when `patience` seconds are over.
 
         Executes nothing. With `at_rest`, a rest in which the run is already is no answer. Raises NotFoundError.
         """
-        ends = self._clock.monotonic() + patience
-        with self._watch.turns(run_id) as turn:
-            first = record = await self.record(run_id)
-            while True:
-                rests = record.phase in (Phase.WAITING_HUMAN, Phase.PARKED)
-                news = record.status is not first.status or (rests and not (at_rest and record.seq == first.seq))
-                left = ends - self._clock.monotonic()
-                if news or record.phase is Phase.ENDED or left <= 0 or self._workers.stopping:
-                    return record
-                # A run that goes on by itself again is not announced: so one looks from time to time.
-                with contextlib.suppress(TimeoutError):
-                    async with asyncio.timeout(min(1.0, left)):
-                        await turn.wait()
-                turn.clear()
-                record = await self.record(run_id)
+        return await self._waits.changed(run_id, patience=patience, at_rest=at_rest)
 
     async def result(self, run_id: RunId) -> RunResult:
         """What a caller gets of the run as it stands."""
@@ -496,27 +490,6 @@ class Platform:
     async def due(self, kind: TimerKind, *, now: float | None, limit: int) -> Sequence[Timer]:
         """Timers of one kind that are due."""
         return await self.store.due_timers(kinds=(kind,), now=now, limit=limit)
-
-    async def _fire_due(self, run_id: RunId) -> None:
-        for timer in await self.due(TimerKind.RETRY, now=None, limit=1000):
-            if timer.run_id == run_id:
-                await self.fire(timer)
-
-    async def _clear_the_way(self, record: RunRecord) -> None:
-        """Executes here what the run's session has before it: nobody else may be there to do it."""
-        if self.options.session_concurrency is SessionConcurrency.INTERLEAVE or self._workers.drives(record.id):
-            return
-        before = RunFilter(
-            session_id=record.session_id,
-            status=(RunStatus.RUNNING.value,),
-            created_before=record.created_at,
-            tenant=record.tenant or NO_TENANT,
-        )
-        for earlier in await self.store.list_runs(before, Page(limit=10, sort="created_at", descending=False)):
-            if not self._workers.drives(earlier.id):
-                await self._fire_due(earlier.id)
-                for claim in await self._workers.claim_one(earlier.id):
-                    self._workers.execute(claim)
 
     async def _time_out(self, run_id: RunId) -> bool:
         def make(draft: Draft) -> Sequence[ev.Event]:

@@ -5,7 +5,7 @@ That is how a request which is sent again gets the answer that it got before, th
 
 import json
 from collections.abc import Sequence
-from dataclasses import dataclass, fields, replace
+from dataclasses import dataclass, fields
 
 from kneo_serv.engine import Posture, Wait, decide, evolve, open_tasks, posture
 from kneo_serv.errors import NotFoundError, StoreError
@@ -13,9 +13,10 @@ from kneo_serv.model import event as ev
 from kneo_serv.model.codec import decode
 from kneo_serv.model.ids import ContinuationId, RunId
 from kneo_serv.model.plan import Plan
+from kneo_serv.model.quick import replace
 from kneo_serv.model.run import Phase, Run, RunRecord
 from kneo_serv.model.task import HumanTask
-from kneo_serv.platform.journal import private, projection_of, public, readable
+from kneo_serv.platform.journal import RunJournal, private, projection_of, public, readable
 from kneo_serv.platform.tasks import tasks_opened
 from kneo_serv.store.contract import EventRow, Projection, Store
 
@@ -30,6 +31,26 @@ class Rest:
     """The first of the human tasks that it waited for; None at an end."""
     events: Sequence[ev.Recorded] = ()
     """Its history up to then, without secrets."""
+
+
+def rest_in(journal: RunJournal, from_seq: int) -> Rest | None:
+    """The same from the journal of a leg that has just come to its end, at no cost; None when it does not tell."""
+    run, record, past = journal.run, journal.record, journal.past
+    if record is None or not past or past[0].seq != 1 or isinstance(past[-1].event, ev.LateOutcome):
+        return None
+    # Between two legs the run may have rested before.
+    if any(isinstance(one.event, ev.LegStarted) for one in past[from_seq - 1 : journal.opened_at]):
+        return None
+    if run.status.is_terminal:
+        return Rest(_as_it_stood(record, run, journal.stand), None, past)
+    if journal.stand.phase is not Phase.WAITING_HUMAN or journal.asked is None:
+        return None
+    return Rest(_as_it_stood(record, run, journal.stand), _task(record, run, journal.asked), past)
+
+
+def record_in(journal: RunJournal) -> RunRecord | None:
+    """The run's row as it is at the end of a leg; None when the journal does not tell."""
+    return None if journal.record is None else _as_it_stood(journal.record, journal.run, journal.stand)
 
 
 async def rest_of(store: Store, run_id: RunId, from_seq: int) -> Rest | None:

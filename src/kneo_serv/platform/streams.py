@@ -8,12 +8,12 @@ them loses them before anything else.
 import asyncio
 from collections import deque
 from collections.abc import AsyncGenerator, Iterator
-from dataclasses import replace
 from typing import Literal
 
 from kneo_serv.errors import InvalidRequestError, NotFoundError, PlatformClosedError
 from kneo_serv.model import event as ev
 from kneo_serv.model.ids import RunId, StepKey
+from kneo_serv.model.quick import replace
 from kneo_serv.model.run import Phase
 from kneo_serv.platform.journal import public, readable
 from kneo_serv.platform.speech import Speech, TextDelta

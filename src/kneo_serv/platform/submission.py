@@ -7,10 +7,12 @@ from typing import Any
 from kneo_serv.model import event as ev
 from kneo_serv.model.ids import PlanHash, RunId
 from kneo_serv.model.plan import Plan
+from kneo_serv.model.quick import quick
 from kneo_serv.model.run import Phase, RunRecord, RunStatus
 from kneo_serv.platform.journal import public_text
 
 
+@quick
 @dataclass(frozen=True, slots=True)
 class Submission:
     """What somebody wants to have run. `target` is `agent` or `workflow`; times in seconds."""

@@ -3,7 +3,6 @@
 import json
 import logging
 from collections.abc import Mapping
-from dataclasses import replace
 from typing import Any
 
 from kneo_serv.engine import CallTool, RunAgentTurn, approval_digest
@@ -21,6 +20,7 @@ from kneo_serv.model import event as ev
 from kneo_serv.model.ids import StepKey
 from kneo_serv.model.message import ToolCall, ToolCaller
 from kneo_serv.model.plan import AgentPlan, Plan, Step
+from kneo_serv.model.quick import replace
 from kneo_serv.model.run import CallPhase, CallState
 from kneo_serv.model.tool import ALWAYS, NEVER, OnDeny
 from kneo_serv.observe import current_trace, redact_error

@@ -5,12 +5,12 @@ import json
 import re
 from collections import OrderedDict
 from collections.abc import Awaitable
-from dataclasses import replace
 
 from kneo_serv.engine import RunAgentTurn
 from kneo_serv.errors import StepTimeoutError
 from kneo_serv.model.message import Turn, TurnRequest
 from kneo_serv.model.plan import AgentPlan, Plan, Step, StrategyType
+from kneo_serv.model.quick import replace
 from kneo_serv.observe import current_trace
 from kneo_serv.platform.aides import instructions
 from kneo_serv.platform.equipment import Equipment

@@ -1,8 +1,10 @@
 """Executing runs in this process: claims, drivers, leases, and what becomes of runs that cannot be decided."""
 
 import asyncio
+import contextlib
 import logging
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
 
 from kneo_serv.errors import StoreError
 from kneo_serv.model import event as ev
@@ -24,6 +26,14 @@ log = logging.getLogger("kneo_serv.platform")
 
 _LEAVE_SECONDS = 5.0
 """How long a leg that is left may take to note what came of it, beside the grace of its attempts."""
+
+
+@dataclass(slots=True)
+class Seat:
+    """Of one who waits for a run."""
+
+    journal: RunJournal | None = None
+    """Of the leg that came to its end here meanwhile."""
 
 
 class Workers:
@@ -56,6 +66,8 @@ class Workers:
         self._drivers: dict[RunId, Driver] = {}
         self._drives: set[asyncio.Task[None]] = set()
         self._asked: dict[RunId, float] = {}
+        self._begun: set[RunId] = set()
+        self._seats: dict[RunId, list[Seat]] = {}
         self._stopping = False
 
     @property
@@ -70,7 +82,20 @@ class Workers:
 
     def drives(self, run_id: RunId) -> bool:
         """Whether this process drives the run now."""
-        return run_id in self._drivers
+        return run_id in self._drivers or run_id in self._begun
+
+    @contextlib.contextmanager
+    def seat(self, run_id: RunId) -> Iterator[Seat]:
+        """A seat for one who waits for the run: a leg that ends here leaves its journal there."""
+        taken = Seat()
+        self._seats.setdefault(run_id, []).append(taken)
+        try:
+            yield taken
+        finally:
+            seats = self._seats[run_id]
+            seats.remove(taken)
+            if not seats:
+                del self._seats[run_id]
 
     def nudge(self, run_id: RunId) -> None:
         """Others have appended to the run: its driver looks before it begins anything else."""
@@ -126,6 +151,7 @@ class Workers:
 
     def execute(self, claim: Claim, opened: RunJournal | None = None) -> None:
         """Drives a claimed run in a task of its own; `opened` is its journal, where one has it at hand."""
+        self._begun.add(claim.run_id)
         task = asyncio.create_task(self.drive(claim, opened))
         self._drives.add(task)
         task.add_done_callback(self._drives.discard)
@@ -154,6 +180,8 @@ class Workers:
                 await self._give_back(claim)
             elif end is DriveEnd.LOST:
                 log.warning("the lease of run %s went to another worker", claim.run_id)
+        finally:
+            self._begun.discard(claim.run_id)
         self._watch.look(claim.run_id)
 
     async def _leg(self, claim: Claim, lease: Lease, opened: RunJournal | None) -> DriveEnd:
@@ -182,6 +210,9 @@ class Workers:
             with onlooker:
                 end = await driver.drive()
                 onlooker.ends(end.value)
+                if end in (DriveEnd.ENDED, DriveEnd.REST):
+                    for taken in self._seats.get(claim.run_id, ()):
+                        taken.journal = opened
                 return end
         finally:
             self._keeper.drop(lease)

@@ -1,7 +1,6 @@
 """Where middleware stands: around each model turn of an agent and each tool call that its guard lets pass."""
 
 from collections.abc import Awaitable, Callable, Iterable, Mapping, Sequence
-from dataclasses import replace
 from typing import Any, cast
 
 from kneo_serv.errors import InvalidRequestError, ToolError, ToolPolicyViolation
@@ -17,6 +16,7 @@ from kneo_serv.middleware import (
 )
 from kneo_serv.model.message import TextListener, ToolCall, Turn, TurnRequest, Usage
 from kneo_serv.model.plan import AgentPlan
+from kneo_serv.model.quick import replace
 from kneo_serv.model.tool import Effect, ToolResult
 from kneo_serv.tools import CallContext, Toolbox, call_scope
 

@@ -43,8 +43,7 @@ async def resume(
     # The run may have gone on since: who asks again is not to wait for its next rest.
     rest = await platform.first_rest(run_id, from_seq) if again else None
     if rest is None:
-        record = await platform.run_to_rest(run_id, patience=patience)
-        rest = None if record.phase is Phase.PARKED else await platform.first_rest(run_id, from_seq)
+        record, rest = await platform.rest(run_id, from_seq=from_seq, patience=patience)
         if rest is None:
             if again and key is not None and record.phase is not Phase.PARKED:
                 raise in_progress(key.scope)

@@ -158,12 +158,9 @@ async def _rested(
         # A run may have gone on since its first rest: who asks again is not to wait for the next one.
         rest = None if again is None else await platform.first_rest(run_id, from_seq)
         if rest is None:
-            record = await platform.run_to_rest(run_id, patience=patience)
-            if record.phase is Phase.PARKED:
-                return still_running(record)
-            rest = await platform.first_rest(run_id, from_seq)
+            record, rest = await platform.rest(run_id, from_seq=from_seq, patience=patience)
             if rest is None:
-                if again is not None:
+                if again is not None and record.phase is not Phase.PARKED:
                     raise in_progress(again.scope)
                 return still_running(record)
         return answer_at(rest)

@@ -13,6 +13,7 @@ from kneo_serv.model.audit import AuditEvent
 from kneo_serv.model.idempotency import KeyRecord
 from kneo_serv.model.ids import ContinuationId, Owner, PlanHash, RunId
 from kneo_serv.model.page import AuditFilter, Page, RunFilter
+from kneo_serv.model.quick import quick
 from kneo_serv.model.run import Phase, RunRecord, RunStatus
 from kneo_serv.model.task import HumanTask, TaskStatus
 from kneo_serv.store.writes import (
@@ -55,6 +56,7 @@ __all__ = [
 ]
 
 
+@quick
 @dataclass(frozen=True, slots=True)
 class Claim:
     """A lease that was given. `takeover` says that another owner's lease had run out; `takeovers` counts them."""
@@ -65,6 +67,7 @@ class Claim:
     takeovers: int = 0
 
 
+@quick
 @dataclass(frozen=True, slots=True)
 class Head:
     """Where a run stands, in one glance."""
@@ -76,6 +79,7 @@ class Head:
     fence: int
 
 
+@quick
 @dataclass(frozen=True, slots=True)
 class Snapshot:
     """A folded run, as JSON text, after its event `seq`."""
@@ -84,6 +88,7 @@ class Snapshot:
     state: str
 
 
+@quick
 @dataclass(frozen=True, slots=True)
 class FeedItem:
     """An event of any run with its durable position in the order of commits."""
@@ -93,6 +98,7 @@ class FeedItem:
     row: EventRow
 
 
+@quick
 @dataclass(frozen=True, slots=True)
 class RetentionCut:
     """What is old enough to go: moments in seconds since the epoch; None keeps all of that sort.
@@ -109,6 +115,7 @@ class RetentionCut:
     keys_before: float | None = None
 
 
+@quick
 @dataclass(frozen=True, slots=True)
 class Pruned:
     """How many rows went."""
@@ -120,6 +127,7 @@ class Pruned:
     keys: int = 0
 
 
+@quick
 @dataclass(frozen=True, slots=True)
 class Gauges:
     """How much there is just now. Moments are seconds since the epoch, None where there is nothing."""
@@ -137,6 +145,7 @@ class Gauges:
     """Runs that are executed now: those under a live lease."""
 
 
+@quick
 @dataclass(frozen=True, slots=True)
 class StoreHealth:
     """What an operator wants to know: backend name, schema version, durable settings, sizes."""

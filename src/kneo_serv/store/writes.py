@@ -6,10 +6,12 @@ from enum import StrEnum
 from kneo_serv.model.audit import AuditEvent
 from kneo_serv.model.idempotency import IdempotencyKey, KeyRecord
 from kneo_serv.model.ids import ContinuationId, Owner, RunId
+from kneo_serv.model.quick import quick
 from kneo_serv.model.run import Phase, RunRecord, RunStatus, SessionConcurrency
 from kneo_serv.model.task import Decision, HumanTask, TaskStatus
 
 
+@quick
 @dataclass(frozen=True, slots=True)
 class EventRow:
     """One event as it is kept.
@@ -25,6 +27,7 @@ class EventRow:
     public: str | None = None
 
 
+@quick
 @dataclass(frozen=True, slots=True)
 class Projection:
     """The columns of `runs` that an append sets. Of constant size but for the output, which is set once.
@@ -60,6 +63,7 @@ class TimerKind(StrEnum):
     RUN_DEADLINE = "run_deadline"
 
 
+@quick
 @dataclass(frozen=True, slots=True)
 class Timer:
     """A stored moment (seconds since the epoch). `key` is the step key, the continuation id, or empty for the run."""
@@ -70,6 +74,7 @@ class Timer:
     due_at: float
 
 
+@quick
 @dataclass(frozen=True, slots=True)
 class TaskClosing:
     """A task is no longer open. The append is refused (`Refusal.TASK`) when it was not open."""
@@ -81,6 +86,7 @@ class TaskClosing:
     actor: str | None = None
 
 
+@quick
 @dataclass(frozen=True, slots=True)
 class TaskEscalation:
     """An open task is marked as escalated. Refused (`Refusal.TASK`) when it is not open or marked already."""
@@ -89,6 +95,7 @@ class TaskEscalation:
     escalated_at: float
 
 
+@quick
 @dataclass(frozen=True, slots=True)
 class NewRun:
     """A run to be created, in one transaction with its plan, first events, timers and audit.
@@ -118,6 +125,7 @@ class KeyTaken(Exception):
         self.record = record
 
 
+@quick
 @dataclass(frozen=True, slots=True)
 class Append:
     """Events to be added to one run, with everything that they imply, in one transaction.
@@ -172,6 +180,7 @@ class Refusal(StrEnum):
     """A task that was to be closed or escalated is not open."""
 
 
+@quick
 @dataclass(frozen=True, slots=True)
 class Appended:
     """The append is durable. `seq` is the number of its last event."""
@@ -179,6 +188,7 @@ class Appended:
     seq: int
 
 
+@quick
 @dataclass(frozen=True, slots=True)
 class Refused:
     """Nothing of the append was written. `seq` and `status` are the run's own at that moment.

@@ -40,6 +40,7 @@ from kneo_serv.model.event.steps import (
     StepReturned,
     StepStarted,
 )
+from kneo_serv.model.quick import quick
 
 __all__ = [
     "EVENT_TYPES",
@@ -119,6 +120,7 @@ UPCASTERS: Mapping[tuple[str, int], Callable[[dict[str, Any]], dict[str, Any]]] 
 """(kind, version) to the function that lifts a payload of that version to the next one."""
 
 
+@quick
 @dataclass(frozen=True, slots=True)
 class Recorded:
     """An event in its place in the journal. `seq` counts from 1 without gaps; `at` never decreases within a run."""

@@ -6,8 +6,10 @@ from typing import Any, ClassVar
 
 from kneo_serv.model.ids import StepKey
 from kneo_serv.model.message import ToolCall, Usage
+from kneo_serv.model.quick import quick
 
 
+@quick
 @dataclass(frozen=True, slots=True)
 class ModelTurnStarted:
     """A model is being asked. `turn` counts from 1 within one attempt of a step."""
@@ -19,6 +21,7 @@ class ModelTurnStarted:
     turn: int
 
 
+@quick
 @dataclass(frozen=True, slots=True)
 class ModelTurnCompleted:
     """A model answered: text, wishes to call tools, or both."""
@@ -43,6 +46,7 @@ class ModelTurnCompleted:
     """Why the answer does not fit the agent's `output_schema`; it never holds the answer itself."""
 
 
+@quick
 @dataclass(frozen=True, slots=True)
 class ToolCallStarted:
     """A tool is being called. `number` counts the calls of the step from 1 and makes the idempotency key."""
@@ -58,6 +62,7 @@ class ToolCallStarted:
     """The call itself, where a runtime with a loop of its own makes it within a model turn that is still going on."""
 
 
+@quick
 @dataclass(frozen=True, slots=True)
 class ToolCallCompleted:
     """A tool answered."""
@@ -71,6 +76,7 @@ class ToolCallCompleted:
     output: str
 
 
+@quick
 @dataclass(frozen=True, slots=True)
 class ToolCallFailed:
     """A tool call went wrong; `message` is what the model is told."""
@@ -89,6 +95,7 @@ class ToolCallFailed:
     """The tool is not to be had here, which is no business of the model: the step fails."""
 
 
+@quick
 @dataclass(frozen=True, slots=True)
 class ToolPolicyDenied:
     """The guard refused a tool call; the handler was not reached."""

@@ -7,6 +7,7 @@ from typing import Any, ClassVar
 
 from kneo_serv.model.ids import StepKey
 from kneo_serv.model.message import Usage
+from kneo_serv.model.quick import quick
 
 
 class GuardrailOutcome(StrEnum):
@@ -25,6 +26,7 @@ class GuardrailOutcome(StrEnum):
     """The step fails."""
 
 
+@quick
 @dataclass(frozen=True, slots=True)
 class GuardrailStarted:
     """A function or an agent is looking at a text. `place` counts the guardrails of the text from 0."""
@@ -40,6 +42,7 @@ class GuardrailStarted:
     """The tool call whose result is looked at."""
 
 
+@quick
 @dataclass(frozen=True, slots=True)
 class GuardrailApplied:
     """A guardrail looked at a text. One that needs no effect is told only where the text did not pass."""

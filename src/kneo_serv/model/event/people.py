@@ -6,9 +6,11 @@ from typing import Any, ClassVar
 
 from kneo_serv.model.ids import ContinuationId, RequestId, StepKey
 from kneo_serv.model.plan import OnTimeout
+from kneo_serv.model.quick import quick
 from kneo_serv.model.task import About, Decision, HumanRequest
 
 
+@quick
 @dataclass(frozen=True, slots=True)
 class HumanAsked:
     """A person was asked; the step waits for the answer. `expires_at` is seconds since the epoch."""
@@ -27,6 +29,7 @@ class HumanAsked:
     """Id of the tool call, or scope of the budget."""
 
 
+@quick
 @dataclass(frozen=True, slots=True)
 class HumanAnswered:
     """A person answered, and it counts. `automatic` marks the answer that a passed deadline gives."""
@@ -45,6 +48,7 @@ class HumanAnswered:
     metadata: Mapping[str, Any] = field(default_factory=dict)
 
 
+@quick
 @dataclass(frozen=True, slots=True)
 class HumanReminded:
     """A person was reminded."""
@@ -56,6 +60,7 @@ class HumanReminded:
     continuation_id: ContinuationId
 
 
+@quick
 @dataclass(frozen=True, slots=True)
 class HumanEscalated:
     """Nobody answered in time; the task was marked and stays open."""
@@ -69,6 +74,7 @@ class HumanEscalated:
     original_expires_at: float | None = None
 
 
+@quick
 @dataclass(frozen=True, slots=True)
 class HumanExpired:
     """Nobody answered in time; what follows is `on_timeout`."""

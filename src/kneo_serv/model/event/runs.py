@@ -7,6 +7,7 @@ from typing import Any, ClassVar
 
 from kneo_serv.model.ids import ContinuationId, PlanHash, RunId, StepKey
 from kneo_serv.model.message import Message
+from kneo_serv.model.quick import quick
 
 
 class LegReason(StrEnum):
@@ -19,6 +20,7 @@ class LegReason(StrEnum):
     TAKEOVER = "takeover"
 
 
+@quick
 @dataclass(frozen=True, slots=True)
 class RunCreated:
     """A run was accepted. `deadline_at` is seconds since the epoch."""
@@ -45,6 +47,7 @@ class RunCreated:
     """W3C trace context that the run was asked for under: `traceparent`, `tracestate`."""
 
 
+@quick
 @dataclass(frozen=True, slots=True)
 class LegStarted:
     """A worker took the run up. Attempts that an earlier leg left in flight count as interrupted from here on."""
@@ -58,6 +61,7 @@ class LegStarted:
     """With the first leg of a run with a session: by agent's name, what it and its users said in earlier runs."""
 
 
+@quick
 @dataclass(frozen=True, slots=True)
 class RunContinued:
     """A failed or orphaned run was taken up again after its last finished step."""
@@ -67,6 +71,7 @@ class RunContinued:
     actor: str | None = None
 
 
+@quick
 @dataclass(frozen=True, slots=True)
 class RunForked:
     """The events before this one were copied from another run; from here on it goes its own way, by clocks of its own.
@@ -93,6 +98,7 @@ class RunForked:
     actor: str | None = None
 
 
+@quick
 @dataclass(frozen=True, slots=True)
 class RunCompleted:
     """The run came to its good end."""
@@ -102,6 +108,7 @@ class RunCompleted:
     output_text: str
 
 
+@quick
 @dataclass(frozen=True, slots=True)
 class RunFailed:
     """The run failed; it may be continued."""
@@ -114,6 +121,7 @@ class RunFailed:
     violation: bool = False
 
 
+@quick
 @dataclass(frozen=True, slots=True)
 class RunCancelled:
     """Somebody ended the run early."""
@@ -124,6 +132,7 @@ class RunCancelled:
     actor: str | None = None
 
 
+@quick
 @dataclass(frozen=True, slots=True)
 class RunTimedOut:
     """The run's deadline passed."""
@@ -135,6 +144,7 @@ class RunTimedOut:
     status_at_timeout: str
 
 
+@quick
 @dataclass(frozen=True, slots=True)
 class RunExpired:
     """A human task's deadline passed and its component says that this fails the run."""

@@ -8,6 +8,7 @@ from typing import Any, ClassVar
 from kneo_serv.model.ids import StepKey
 from kneo_serv.model.message import Usage
 from kneo_serv.model.plan import StepKind
+from kneo_serv.model.quick import quick
 
 
 class Resolution(StrEnum):
@@ -19,6 +20,7 @@ class Resolution(StrEnum):
     FAIL = "fail"
 
 
+@quick
 @dataclass(frozen=True, slots=True)
 class StepStarted:
     """An attempt of a step began. `attempt` counts from 1 under its key."""
@@ -38,6 +40,7 @@ class StepStarted:
     """Key of the workflow whose frame the step opens."""
 
 
+@quick
 @dataclass(frozen=True, slots=True)
 class StepCompleted:
     """A step is finished and never runs again under this key. People's steps complete here too."""
@@ -52,6 +55,7 @@ class StepCompleted:
     metadata: Mapping[str, Any] = field(default_factory=dict)
 
 
+@quick
 @dataclass(frozen=True, slots=True)
 class StepFailed:
     """An attempt failed. `retry_at` (seconds since the epoch) goes with the resolution retry.
@@ -74,6 +78,7 @@ class StepFailed:
     """It was given up while it was at work: nobody knows whether it happened."""
 
 
+@quick
 @dataclass(frozen=True, slots=True)
 class StepReturned:
     """The work of a step is done; its text has guardrails to pass before the step is finished."""
@@ -85,6 +90,7 @@ class StepReturned:
     output_text: str
 
 
+@quick
 @dataclass(frozen=True, slots=True)
 class EdgeTaken:
     """A graph went from one node to the next."""
@@ -98,6 +104,7 @@ class EdgeTaken:
     label: str | None = None
 
 
+@quick
 @dataclass(frozen=True, slots=True)
 class LateOutcome:
     """Something that was in flight came to its end after the run had no more use for it; nothing changes by it."""

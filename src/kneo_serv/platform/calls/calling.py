@@ -148,8 +148,7 @@ class Calling:
                 listening.callback(platform.hear(run_id, on_text))
             if on_event is not None:
                 listening.callback(platform.listen(run_id, tell))
-            await platform.run_to_rest(run_id, patience=self.options.patience_seconds)
-        return await platform.result(run_id)
+            return await platform.result_at_rest(run_id, patience=self.options.patience_seconds)
 
 
 async def _using[T](platform: Platform, use: Callable[[Platform], Coroutine[Any, Any, T]]) -> T:

@@ -1,13 +1,13 @@
 """Calls about runs."""
 
 from collections.abc import Mapping, Sequence
-from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 from kneo_serv.errors import EnvironmentPolicyError, InvalidRequestError
 from kneo_serv.model.ids import RunId
 from kneo_serv.model.page import Page, RunFilter
+from kneo_serv.model.quick import replace
 from kneo_serv.model.run import PAUSED, RunRecord, RunResult, RunStatus
 from kneo_serv.platform.calls.calling import OnEvent, OnText
 from kneo_serv.platform.calls.specs import SpecCalls

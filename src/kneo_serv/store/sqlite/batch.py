@@ -3,11 +3,12 @@
 
 import sqlite3
 from collections.abc import Iterable, Sequence
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 from typing import Any
 
 from kneo_serv.errors import SessionBusyError, StoreError
 from kneo_serv.model.idempotency import KeyRecord
+from kneo_serv.model.quick import replace
 from kneo_serv.model.run import Phase, RunStatus, SessionConcurrency
 from kneo_serv.store.contract import Append, Appended, KeyTaken, Refusal, Refused
 from kneo_serv.store.sqlite.jsontext import array, dumps, loads

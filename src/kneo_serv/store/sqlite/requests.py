@@ -9,7 +9,7 @@ from typing import Any
 
 from kneo_serv.errors import StoreError
 from kneo_serv.model.audit import AuditEvent
-from kneo_serv.model.codec import encode
+from kneo_serv.model.codec import json_text
 from kneo_serv.model.idempotency import IdempotencyKey, KeyRecord
 from kneo_serv.model.ids import ContinuationId, Owner, RunId
 from kneo_serv.model.run import Phase, SessionConcurrency
@@ -248,11 +248,6 @@ def key_row(record: KeyRecord) -> bytes:
             record.created_at,
         ]
     )
-
-
-def json_text(value: Any) -> str:
-    """JSON text of free-form values; whole numbers of any size stay whole."""
-    return json.dumps(encode(value), ensure_ascii=False, separators=(",", ":"))
 
 
 def stored_phase(phase: Phase) -> Phase:
