@@ -183,6 +183,16 @@ def swap_document(connection: sqlite3.Connection, kind: str, name: str, text: st
     return previous
 
 
+def change_document(
+    connection: sqlite3.Connection, kind: str, name: str, before: str | None, after: str | None
+) -> bool:
+    """Sets a document, or removes it with None, where it still reads `before`. Inside a transaction of the writer."""
+    if one_text(connection, "SELECT text FROM documents WHERE kind = ? AND name = ?", kind, name) != before:
+        return False
+    swap_document(connection, kind, name, after)
+    return True
+
+
 def list_documents(connection: sqlite3.Connection, kind: str) -> dict[str, str]:
     """Documents of a kind by name."""
     return dict(connection.execute("SELECT name, text FROM documents WHERE kind = ? ORDER BY name", (kind,)).fetchall())
