@@ -269,6 +269,12 @@ class Settings:
         WholeNumber(0, 1024),
         "How many runs this process executes at a time; 0 leaves them to other processes (`kneo worker`).",
     )
+    worker_queues: tuple[str, ...] = _setting(
+        "KNEO_SERV_WORKER_QUEUES",
+        (),
+        Names(),
+        "Queues whose runs this process executes, with commas between them; unset means all.",
+    )
     worker_lease_seconds: float = _setting(
         "KNEO_SERV_WORKER_LEASE_SECONDS",
         30.0,
@@ -477,6 +483,7 @@ class Settings:
 
         return PlatformOptions(
             worker_concurrency=self.worker_concurrency,
+            queues=self.worker_queues,
             lease_seconds=self.worker_lease_seconds,
             idle_poll_seconds=self.worker_idle_poll_seconds,
             max_takeovers=self.queue_max_attempts,

@@ -116,7 +116,7 @@ def assert_sound(outside: PlatformManager) -> None:
 
 def test_a_worker_executes_what_others_hand_in_and_ends_when_asked(desk: Shell, outside: PlatformManager) -> None:
     with working(desk, "--concurrency", "2") as worker:
-        assert worker.told == "Working: 2 runs at a time.\n"
+        assert worker.told == "Working: 2 runs at a time, of all queues.\n"
         run_id = hand_in(outside, "first", "last")
         assert completes(outside, run_id, worker) == "x13"
         assert worker.stop() == 0

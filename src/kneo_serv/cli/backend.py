@@ -39,6 +39,8 @@ class RunOrder:
     timeout_seconds: float | None = None
     session_id: str | None = None
     tags: tuple[str, ...] = ()
+    queue: str | None = None
+    priority: int | None = None
     trace: Mapping[str, str] = field(default_factory=dict)
     """W3C trace context of who gives the order."""
 
@@ -208,6 +210,8 @@ class LocalBackend:
             timeout_seconds=order.timeout_seconds,
             session_id=order.session_id,
             tags=order.tags,
+            queue=order.queue,
+            priority=order.priority,
             metadata=None if order.spec is None else {"spec_path": order.spec_path},
             trace=order.trace,
             **_told(listener),

@@ -2,7 +2,7 @@
 
 import os
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Any
 
 import typer
 
@@ -28,7 +28,7 @@ def take_env_file(path: Path | None) -> None:
         os.environ.setdefault(name, value)
 
 
-def chosen(option: str, name: str, text: str | None) -> str | None:
+def chosen(option: str, name: str, text: str | None) -> Any:
     """What an option says that stands in place of a setting, as the setting reads it. Raises BadParameter."""
     from kneo_serv.settings import SETTINGS
 
@@ -36,6 +36,6 @@ def chosen(option: str, name: str, text: str | None) -> str | None:
         return None
     (reader,) = (setting.reader for setting in SETTINGS if setting.name == name)
     try:
-        return str(reader.read(text))
+        return reader.read(text)
     except ValueError:
         raise typer.BadParameter(f"{text!r} must be {reader.allowed}.", param_hint=option) from None

@@ -13,6 +13,8 @@ class PlatformOptions:
 
     worker_concurrency: int = 4
     """Runs that the workers of this process execute at once; 0 means that it executes none, and others have to."""
+    queues: tuple[str, ...] = ()
+    """The queues whose runs this process executes; empty means all."""
     lease_seconds: float = 30.0
     """How long a lease lasts; it is renewed after a third of that."""
     idle_poll_seconds: float = 1.0

@@ -236,7 +236,7 @@ class Platform:
         opened.remember(first, row)
         leased = await self.store.create(
             NewRun(
-                replace(record, lease_owner=self._owner) if hold and self._workers.executes else record,
+                replace(record, lease_owner=self._owner) if hold and self._workers.serves(record.queue) else record,
                 self._journal.plan_text(submission.plan),
                 (row,),
                 timers,
@@ -263,7 +263,7 @@ class Platform:
     ) -> RunId:
         """Takes in a run that begins with another one's history; raises as `Forks.fork`, and QueueFullError."""
         await self._admit()
-        hold = hold and self._workers.executes
+        hold = hold and self._workers.serves((await self.record(run_id)).queue)
         child = await self.forks.fork(run_id, request, at_sequence=at_sequence, hold=hold, problem=problem)
         if not hold:
             self._dispatcher.submit()

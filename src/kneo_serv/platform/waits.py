@@ -94,7 +94,7 @@ class Waits:
         if not self._workers.drives(record.id):
             if record.phase is Phase.WAITING_TIMER:
                 await self._fire_due(record.id)
-            if self._workers.executes:
+            if self._workers.serves(record.queue):
                 for claim in await self._workers.claim_one(record.id):
                     self._workers.execute(claim)
                 if record.session_id is not None and record.started_at is None:
@@ -115,7 +115,7 @@ class Waits:
             tenant=record.tenant or NO_TENANT,
         )
         for earlier in await self._store.list_runs(before, Page(limit=10, sort="created_at", descending=False)):
-            if not self._workers.drives(earlier.id):
+            if not self._workers.drives(earlier.id) and self._workers.serves(earlier.queue):
                 await self._fire_due(earlier.id)
                 for claim in await self._workers.claim_one(earlier.id):
                     self._workers.execute(claim)

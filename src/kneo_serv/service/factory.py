@@ -227,7 +227,7 @@ def _manager(
 
 def _patient(options: "PlatformOptions") -> "PlatformOptions":
     """For a caller who has nobody else to execute what it asks for."""
-    return replace(options, patience_seconds=None, worker_concurrency=max(1, options.worker_concurrency))
+    return replace(options, patience_seconds=None, worker_concurrency=max(1, options.worker_concurrency), queues=())
 
 
 def _store(address: str, *, enabled: bool) -> "Store":

@@ -65,8 +65,9 @@ def work(
 
 
 def _kind(manager: "PlatformManager") -> str:
-    number = manager.options.worker_concurrency
-    return f"{number} runs at a time" if number > 1 else "one run at a time"
+    number, queues = manager.options.worker_concurrency, manager.options.queues
+    runs = f"{number} runs at a time" if number > 1 else "one run at a time"
+    return f"{runs}, of the queues {', '.join(queues)}" if queues else f"{runs}, of all queues"
 
 
 @contextlib.contextmanager

@@ -20,6 +20,12 @@ def worker(
             "--concurrency", "-c", min=1, max=1024, help="Runs at a time; else KNEO_SERV_WORKER_CONCURRENCY, else 4."
         ),
     ] = None,
+    queues: Annotated[
+        str | None,
+        typer.Option(
+            "--queues", "-q", metavar="A,B", help="Serve these queues; else KNEO_SERV_WORKER_QUEUES, else all."
+        ),
+    ] = None,
     timekeeper: Annotated[
         bool | None,
         typer.Option(
@@ -57,7 +63,11 @@ def worker(
         log_level=chosen("--log-level", "log_level", log_level),
     )
     workspace = open_workspace(tools=tools, factory=factory)
-    given: dict[str, Any] = {"worker_concurrency": concurrency, "timekeeper": timekeeper}
+    given: dict[str, Any] = {
+        "worker_concurrency": concurrency,
+        "queues": chosen("--queues", "worker_queues", queues),
+        "timekeeper": timekeeper,
+    }
 
     def make_manager() -> "PlatformManager":
         manager = create_platform_manager(
