@@ -335,6 +335,25 @@ class Settings:
         Switch(),
         "Whether the time limit holds for each attempt, and one that ran out of it is followed by the next.",
     )
+    provider_pause_failures: int = _setting(
+        "KNEO_SERV_PROVIDER_PAUSE_FAILURES",
+        5,
+        WholeNumber(0, 1_000_000),
+        "Questions given up within the window, with no answer in between, after which a provider is left alone; 0 "
+        "means never.",
+    )
+    provider_pause_window_seconds: float = _setting(
+        "KNEO_SERV_PROVIDER_PAUSE_WINDOW_SECONDS", 60.0, Seconds(0, _DAY, above=True), "The window of these failures."
+    )
+    provider_pause_seconds: float = _setting(
+        "KNEO_SERV_PROVIDER_PAUSE_SECONDS",
+        30.0,
+        Seconds(0, _DAY, above=True),
+        "How long a provider that fails is left alone before one run tries it; doubled each time that it fails then.",
+    )
+    provider_pause_max_seconds: float = _setting(
+        "KNEO_SERV_PROVIDER_PAUSE_MAX_SECONDS", 600.0, Seconds(0, _DAY, above=True), "The longest such pause."
+    )
     mcp_connect_timeout_seconds: float = _setting(
         "KNEO_SERV_MCP_CONNECT_TIMEOUT_SECONDS",
         30.0,
@@ -478,7 +497,7 @@ class Settings:
         """The part of the settings that the platform works by."""
         from kneo_serv.model.run import SessionConcurrency
         from kneo_serv.observe import TelemetryOptions
-        from kneo_serv.platform.options import PlatformOptions
+        from kneo_serv.platform.options import BreakerOptions, PlatformOptions
         from kneo_serv.tools.mcp import McpOptions
 
         return PlatformOptions(
@@ -503,6 +522,12 @@ class Settings:
             ),
             session_concurrency=SessionConcurrency(self.session_concurrency),
             token_budget=self.token_budget,
+            breaker=BreakerOptions(
+                failures=self.provider_pause_failures,
+                window_seconds=self.provider_pause_window_seconds,
+                pause_seconds=self.provider_pause_seconds,
+                longest_pause_seconds=self.provider_pause_max_seconds,
+            ),
             telemetry=TelemetryOptions(
                 enabled=self.otel_enabled,
                 record_arguments=self.otel_record_arguments,

@@ -8,6 +8,20 @@ from kneo_serv.tools.mcp import McpOptions
 
 
 @dataclass(frozen=True, slots=True)
+class BreakerOptions:
+    """When a provider is paused, and for how long. Times in seconds."""
+
+    failures: int = 5
+    """Questions given up within the window, with no answer in between, after which it is paused; 0 means never."""
+    window_seconds: float = 60.0
+    pause_seconds: float = 30.0
+    """The first pause; each that follows without an answer in between is twice as long."""
+    longest_pause_seconds: float = 600.0
+    held_seconds: float = 10.0
+    """After which a run that met a provider held by hand in the middle of a leg waits for it like those in line."""
+
+
+@dataclass(frozen=True, slots=True)
 class PlatformOptions:
     """Numbers and switches of one platform. Times in seconds."""
 
@@ -55,5 +69,7 @@ class PlatformOptions:
     """Whether only signed bundles may run."""
     spec_signing_key: str | None = field(default=None, repr=False)
     """The key that bundles are verified with."""
+    breaker: BreakerOptions = field(default_factory=BreakerOptions)
+    """When a provider that fails is left alone."""
     telemetry: TelemetryOptions = field(default_factory=TelemetryOptions)
     """Whether there are spans of OpenTelemetry, and what they may tell."""

@@ -8,7 +8,7 @@ from typing import Any
 
 from kneo_serv.dispatch import DispatcherFactory, EmbeddedDispatcher
 from kneo_serv.engine import posture
-from kneo_serv.errors import LockAcquisitionError, NotFoundError, QueueFullError, RunStateConflictError
+from kneo_serv.errors import LockAcquisitionError, NotFoundError, RunStateConflictError
 from kneo_serv.model import event as ev
 from kneo_serv.model.clock import Clock
 from kneo_serv.model.idempotency import IdempotencyKey
@@ -21,6 +21,7 @@ from kneo_serv.platform.auditing import audit_event
 from kneo_serv.platform.chance import RandomIds, SystemClock
 from kneo_serv.platform.draft import Draft
 from kneo_serv.platform.equipment import Runtimes
+from kneo_serv.platform.fleet import Fleet
 from kneo_serv.platform.forking import AgentProblem, ForkRequest, Forks
 from kneo_serv.platform.humans import Humans
 from kneo_serv.platform.journal import (
@@ -81,6 +82,7 @@ class Platform:
         self._journal = Journal(store, clock=self._clock, ids=self._ids)
         self._journal.ended = self._tracing.ended
         self._speech = Speech(self._journal, batch_seconds=self.options.text_batch_seconds)
+        self.fleet = Fleet(store, clock=self._clock, ids=self._ids, options=self.options)
         self._performer = Performer(
             tools=tools,
             runtimes=runtimes,
@@ -88,6 +90,7 @@ class Platform:
             options=self.options,
             speech=self._speech,
             wrapping=wrapping,
+            providers=self.fleet.providers,
         )
         self._watch = Watch(store, interval=self.options.watch_seconds)
         self._workers = Workers(
@@ -207,7 +210,7 @@ class Platform:
         return await once(self.store, key, lambda: self._create(submission, hold, key), self.record)
 
     async def _create(self, submission: Submission, hold: bool, key: IdempotencyKey | None) -> RunRecord:
-        await self._admit()
+        await self.fleet.admit(submission.queue or submission.plan.dispatch.queue, submission.tenant)
         now = await self.store.now()
         run_id = self._ids.run(now)
         with self._tracing.dispatched(run_id, submission, now) as trace:
@@ -262,17 +265,13 @@ class Platform:
         problem: AgentProblem | None = None,
     ) -> RunId:
         """Takes in a run that begins with another one's history; raises as `Forks.fork`, and QueueFullError."""
-        await self._admit()
-        hold = hold and self._workers.serves((await self.record(run_id)).queue)
+        parent = await self.record(run_id)
+        await self.fleet.admit(parent.queue, parent.tenant)
+        hold = hold and self._workers.serves(parent.queue)
         child = await self.forks.fork(run_id, request, at_sequence=at_sequence, hold=hold, problem=problem)
         if not hold:
             self._dispatcher.submit()
         return child
-
-    async def _admit(self) -> None:
-        limit = self.options.max_queue_depth
-        if limit and len(waiting := await self.store.runnable(limit=limit + 1)) >= limit:
-            raise QueueFullError(depth=len(waiting), limit=limit)
 
     async def run_to_rest(self, run_id: RunId, *, patience: float | None) -> RunRecord:
         """Executes the run here, or waits while others do, until it rests or ends or `patience` seconds are over.
