@@ -133,6 +133,26 @@ class Backend(Protocol):
         """What is wrong with the journals of the newest runs."""
         ...
 
+    def limits(self) -> Answer:
+        """The limits that hold for all workers."""
+        ...
+
+    def set_limits(self, limits: Any) -> Answer:
+        """Sets them all, and gives them back."""
+        ...
+
+    def providers(self) -> list[Answer]:
+        """The providers that failed lately, are paused, or are bounded."""
+        ...
+
+    def pause_provider(self, name: str, reason: str | None) -> Answer:
+        """Has nobody ask it."""
+        ...
+
+    def resume_provider(self, name: str) -> Answer:
+        """Has it asked again."""
+        ...
+
 
 class LocalBackend:
     """The platform in this process, over the state in the project's folder."""
@@ -308,6 +328,26 @@ class LocalBackend:
         if not self._has_state():
             return []
         return [asdict(finding) for finding in self._manager.check_journals(limit=limit)]
+
+    def limits(self) -> Answer:
+        """The limits that hold for all workers."""
+        return dict(self._manager.get_limits().to_dict()) if self._has_state() else {}
+
+    def set_limits(self, limits: Any) -> Answer:
+        """Sets them all, and gives them back."""
+        return dict(self._manager.set_limits(limits)[1].to_dict())
+
+    def providers(self) -> list[Answer]:
+        """The providers that failed lately, are paused, or are bounded."""
+        return self._manager.list_providers() if self._has_state() else []
+
+    def pause_provider(self, name: str, reason: str | None) -> Answer:
+        """Has nobody ask it."""
+        return self._manager.pause_provider(name, reason=reason)
+
+    def resume_provider(self, name: str) -> Answer:
+        """Has it asked again."""
+        return self._manager.resume_provider(name)
 
 
 def _told(listener: "Listener") -> dict[str, Any]:

@@ -10,6 +10,7 @@ from kneo_serv.cli.commands.audit import audit_app
 from kneo_serv.cli.commands.bundle import bundle_app
 from kneo_serv.cli.commands.config import config_app
 from kneo_serv.cli.commands.doctor import doctor
+from kneo_serv.cli.commands.fleet import limits_app, providers_app
 from kneo_serv.cli.commands.forks import fork, retry
 from kneo_serv.cli.commands.human import human_app
 from kneo_serv.cli.commands.run import run
@@ -44,6 +45,8 @@ app.add_typer(spec_app)
 app.add_typer(config_app)
 app.add_typer(service_app)
 app.command("worker")(worker)
+app.add_typer(limits_app)
+app.add_typer(providers_app)
 
 
 def _print_version(wanted: bool) -> None:

@@ -6,11 +6,12 @@ import logging
 from collections.abc import Awaitable, Callable, Mapping
 from typing import Any
 
-from kneo_serv.errors import ProviderError, ProviderPausedError
+from kneo_serv.errors import InvalidRequestError, ProviderError, ProviderPausedError
 from kneo_serv.model.clock import Clock
 from kneo_serv.model.message import Turn, TurnRequest
 from kneo_serv.model.provider_state import PROVIDER, RATE, ProviderState, Standing, provider_state
 from kneo_serv.model.quick import replace
+from kneo_serv.observe import redact_text
 from kneo_serv.platform.options import BreakerOptions
 from kneo_serv.runtime import Runtime
 from kneo_serv.store.admission import BURST_SECONDS
@@ -24,6 +25,7 @@ _PROBE_SECONDS = 120.0
 """How long the one who asks on trial has a provider to themselves."""
 _LOOK_AGAIN_SECONDS = 2.0
 _LONGEST_REASON = 500
+_LONGEST_NAME = 256
 _TRIES = 20
 
 
@@ -96,16 +98,17 @@ class Providers:
         return [self._known[name] for name in sorted(self._known)]
 
     async def hold(self, name: str, *, reason: str | None, actor: str | None) -> ProviderState:
-        """Has nobody ask the provider any more, until it is resumed."""
+        """Has nobody ask the provider until it is resumed. Raises InvalidRequestError for a name that is none."""
+        _check_name(name)
         now = await self._store.now()
-        state = await self._change(
-            name, lambda old: replace(old, held=True, reason=reason, actor=actor, changed_at=now)
-        )
-        await self._tell("provider.held", actor, {"provider": name, "reason": reason})
+        told = None if reason is None else redact_text(reason)[:_LONGEST_REASON]
+        state = await self._change(name, lambda old: replace(old, held=True, reason=told, actor=actor, changed_at=now))
+        await self._tell("provider.held", actor, {"provider": name, "reason": told})
         return state
 
     async def resume(self, name: str, *, actor: str | None) -> ProviderState:
-        """Has the provider asked again, whatever it failed before."""
+        """Has the provider asked again. Raises InvalidRequestError for a name that is none."""
+        _check_name(name)
         now = await self._store.now()
         state = await self._change(name, lambda _: ProviderState(name, changed_at=now))
         await self._tell("provider.resumed", actor, {"provider": name})
@@ -251,6 +254,11 @@ class _Gated:
     async def aclose(self) -> None:
         """Closes the runtime."""
         await self._runtime.aclose()
+
+
+def _check_name(name: str) -> None:
+    if not 0 < len(name) <= _LONGEST_NAME or not name.isprintable() or name != name.strip():
+        raise InvalidRequestError("The name of a provider has 1 to 256 printable characters, such as openai.")
 
 
 def _paused(state: ProviderState, until: float) -> ProviderPausedError:

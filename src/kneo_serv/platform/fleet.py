@@ -5,11 +5,13 @@ from typing import Any
 
 from kneo_serv.errors import KneoError, QueueFullError
 from kneo_serv.model.clock import Clock
-from kneo_serv.model.limits import FLEET, LIMITS, Limits, limits_from
+from kneo_serv.model.limits import ANY, FLEET, LIMITS, Limits, limits_from
+from kneo_serv.model.provider_state import ProviderState
 from kneo_serv.platform.auditing import audit_event
 from kneo_serv.platform.breaker import Providers
 from kneo_serv.platform.chance import RandomIds
 from kneo_serv.platform.options import PlatformOptions
+from kneo_serv.platform.views.provider import provider_view
 from kneo_serv.store.contract import Store
 
 _FRESH_SECONDS = 1.0
@@ -54,6 +56,13 @@ class Fleet:
         self._read_at = None
         await self._tell("limits.changed", actor, {"previous": before.to_dict(), "current": new})
         return before
+
+    async def provider_views(self) -> list[dict[str, Any]]:
+        """The providers that failed lately, are paused, or are bounded by name, as they are told."""
+        limits, now = await self.limits(), await self._store.now()
+        states = {state.name: state for state in await self.providers.all()}
+        names = sorted({*states, *(name for name in limits.providers if name != ANY)})
+        return [provider_view(states.get(name) or ProviderState(name), now, limits) for name in names]
 
     async def admit(self, queue: str, tenant: str | None) -> None:
         """Returns when another run may wait for a worker. Raises QueueFullError."""

@@ -17,6 +17,7 @@ from prometheus_client.registry import Collector
 
 from kneo_serv.errors import KneoError
 from kneo_serv.model import event as ev
+from kneo_serv.model.provider_state import Standing
 from kneo_serv.platform.platform import Platform
 from kneo_serv.service.gauges import Gauges
 from kneo_serv.store.contract import Append, TaskClosing
@@ -188,5 +189,16 @@ def _gauges(gauges: Gauges | None) -> list[Collector]:
         runs = Gauge("kneo_runs", "Runs in the database, by status.", ["status"], registry=None)
         for status, number in gauges.runs.items():
             runs.labels(status).set(number)
-        made.append(runs)
+        queues = Gauge("kneo_queue_waiting", "Runs that wait for a worker, by queue.", ["queue"], registry=None)
+        for queue, number in gauges.queues.items():
+            queues.labels(queue).set(number)
+        paused = Gauge(
+            "kneo_provider_paused",
+            "Whether a provider is not asked, since it fails or by hand.",
+            ["provider"],
+            registry=None,
+        )
+        for provider, standing in gauges.providers.items():
+            paused.labels(provider).set(0 if standing == Standing.OPEN else 1)
+        made += [runs, queues, paused]
     return made

@@ -4,6 +4,7 @@ from fastapi import APIRouter
 
 from kneo_serv.service.routes import (
     audit_events,
+    fleet,
     health,
     human_tasks,
     metrics,
@@ -25,6 +26,7 @@ ROUTERS: tuple[APIRouter, ...] = (
     audit_events.router,
     security.router,
     policies.router,
+    fleet.router,
 )
 """All that is served at the root and under /v1."""
 
