@@ -116,9 +116,8 @@ def test_a_run_says_which_queue_it_is_in(client: TestClient) -> None:
 
 
 def test_a_provider_is_paused_and_resumed_by_hand_and_readiness_tells_of_it(client: TestClient) -> None:
-    paused = client.post(
-        "/v1/providers/openai@models.example:8443/pause", json={"reason": "sk-proj-abcdefghijkl12345678"}
-    )
+    where = "/v1/providers/openai@models.example:8443"
+    paused = client.post(f"{where}/pause", json={"reason": "sk-proj-abcdefghijkl12345678"})
     assert paused.status_code == 200
     state = paused.json()
     assert (state["name"], state["standing"]) == ("openai@models.example:8443", "held")

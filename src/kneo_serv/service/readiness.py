@@ -34,7 +34,7 @@ class Readiness:
     async def look(self) -> tuple[bool, dict[str, Any]]:
         """Whether everything is there, and the `metadata` that says what is."""
         paused: dict[str, str] = {}
-        store, folder, queue, _ = await asyncio.gather(
+        store, folder, queue, _told = await asyncio.gather(
             self._check("run_state_store", _store_answers),
             self._check("continuation_store", _tasks_answer),
             self._check("queue", _queue_answers),
