@@ -23,7 +23,8 @@ async def public_history(store: Store, run_id: RunId) -> list[ev.Recorded]:
 async def view_of(store: Store, record: RunRecord, *, trace_limit: int) -> dict[str, Any]:
     """The run as lists show it. Raises JournalUnreadableError."""
     tasks = await store.list_tasks(run_id=record.id)
-    events = await public_history(store, record.id)
+    # The row was read before: what came after it belongs to another view.
+    events = [one for one in await public_history(store, record.id) if one.seq <= record.seq]
     trace, dropped = views.trace_events(record, events, limit=trace_limit)
     return views.run_view(
         record,

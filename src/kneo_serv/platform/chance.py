@@ -46,6 +46,18 @@ def _uuid7() -> str:
     value = int.from_bytes((time.time_ns() // 1_000_000).to_bytes(6) + _entropy(10))
     value = value & ~(0xF000 << 64) | 0x7000 << 64
     value = value & ~(0xC000 << 48) | 0x8000 << 48
+    return _written(value)
+
+
+def random_uuid() -> str:
+    """A UUID of version 4 (RFC 9562)."""
+    value = int.from_bytes(_entropy(16))
+    value = value & ~(0xF000 << 64) | 0x4000 << 64
+    value = value & ~(0xC000 << 48) | 0x8000 << 48
+    return _written(value)
+
+
+def _written(value: int) -> str:
     text = f"{value:032x}"
     return f"{text[:8]}-{text[8:12]}-{text[12:16]}-{text[16:20]}-{text[20:]}"
 

@@ -10,7 +10,7 @@ import logging
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from typing import Any
 
-from kneo_serv.engine import JournalFault, Posture, evolve, posture
+from kneo_serv.engine import JournalFault, Posture, evolve, open_tasks, posture
 from kneo_serv.errors import KneoError, NotFoundError, StoreError
 from kneo_serv.model import event as ev
 from kneo_serv.model.clock import Clock
@@ -19,7 +19,7 @@ from kneo_serv.model.idempotency import IdempotencyKey
 from kneo_serv.model.ids import ContinuationId, Owner, PlanHash, RunId
 from kneo_serv.model.plan import Plan
 from kneo_serv.model.quick import replace
-from kneo_serv.model.run import Run, RunRecord
+from kneo_serv.model.run import Phase, Run, RunRecord
 from kneo_serv.model.task import HumanTask
 from kneo_serv.observe import may_hold_secret, redact_data, redact_text
 from kneo_serv.platform.auditing import AuditIds, audit_of
@@ -317,6 +317,7 @@ class RunJournal:
             opened=tasks_opened(draft.plan, draft.events, draft.runs),
             closed=closed,
             escalated=tasks_escalated(draft.events),
+            abandoned=_open_in(self.run) if stand.phase is Phase.ENDED else (),
             timers=timers,
             cleared=cleared,
             audit=audit_of(draft, stand, self._journal.ids, automatic=self.automatic, facts=facts),
@@ -354,6 +355,10 @@ class RunJournal:
         for marked in append.escalated:
             if (task_ := self.asked.get(marked.continuation_id)) is not None:
                 self.asked[marked.continuation_id] = replace(task_, escalated_at=marked.escalated_at)
+
+
+def _open_in(run: Run) -> tuple[ContinuationId, ...]:
+    return tuple(state.task.continuation_id for state in open_tasks(run) if state.task is not None)
 
 
 _ABOUT_TASKS = (ev.HumanAsked, ev.HumanAnswered, ev.HumanEscalated, ev.HumanExpired)

@@ -10,11 +10,20 @@ from typing import Any
 from kneo_serv.errors import LoopMisuseError, PlatformClosedError
 
 
+def _new_loop() -> asyncio.AbstractEventLoop:
+    """The quicker loop where it is installed; both do the same."""
+    try:
+        import uvloop
+    except ImportError:
+        return asyncio.new_event_loop()
+    return uvloop.new_event_loop()
+
+
 class LoopThread:
     """An event loop on a daemon thread: a script that forgets to shut down still exits."""
 
     def __init__(self, name: str = "kneo-platform") -> None:
-        self._loop = asyncio.new_event_loop()
+        self._loop = _new_loop()
         self._closed = False
         self._thread = threading.Thread(target=self._run, name=name, daemon=True)
         self._thread.start()

@@ -336,7 +336,11 @@ class Platform:
 
     async def run_view(self, run_id: RunId) -> dict[str, Any]:
         """The run as lists show it, without secrets. Raises NotFoundError, JournalUnreadableError."""
-        return await view_of(self.store, await self.record(run_id), trace_limit=self.options.trace_max_events)
+        return await self.view_of(await self.record(run_id))
+
+    async def view_of(self, record: RunRecord) -> dict[str, Any]:
+        """The same of a run whose row was read just now."""
+        return await view_of(self.store, record, trace_limit=self.options.trace_max_events)
 
     async def audit(
         self,

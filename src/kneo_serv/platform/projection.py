@@ -43,7 +43,7 @@ class TaskFiles:
 
     def appended(self, append: Append) -> None:
         """Follows a durable append."""
-        if append.opened or append.closed or append.projection.phase is Phase.ENDED:
+        if append.opened or append.closed or append.abandoned:
             task = asyncio.create_task(self._follow(append))
             self._pending.add(task)
             task.add_done_callback(self._pending.discard)
@@ -63,12 +63,9 @@ class TaskFiles:
     async def _follow(self, append: Append) -> None:
         try:
             async with self._turn:
-                for closing in append.closed:
-                    await self._folder.remove(closing.continuation_id)
-                if append.projection.phase is Phase.ENDED:
-                    for task in await self._store.list_tasks(run_id=append.run_id, status=None):
-                        await self._folder.remove(task.continuation_id)
-                else:
+                for continuation_id in (*(closing.continuation_id for closing in append.closed), *append.abandoned):
+                    await self._folder.remove(continuation_id)
+                if append.projection.phase is not Phase.ENDED:
                     for task in append.opened:
                         await self._write(task)
         except StoreError as error:

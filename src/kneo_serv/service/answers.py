@@ -1,7 +1,10 @@
 """What callers are answered about a run that they started, continued or resumed: public texts, and a status code."""
 
+import json
 from collections.abc import Mapping
 from typing import Any
+
+import orjson
 
 from kneo_serv.model.plan import FlowType
 from kneo_serv.model.run import Phase, RunRecord
@@ -59,6 +62,15 @@ def still_running(record: RunRecord) -> tuple[int, dict[str, Any]]:
         "error": {"type": "run_parked", "message": redact_text(record.fault or "")} if parked else None,
         "metadata": {"workflow": {"name": record.workflow_name, "type": record.workflow_kind}},
     }
+
+
+def as_json(value: Any) -> bytes:
+    """JSON text in UTF-8."""
+    try:
+        return orjson.dumps(value)
+    except orjson.JSONEncodeError:
+        # Whole numbers beyond 64 bits.
+        return json.dumps(value, ensure_ascii=False, allow_nan=False, separators=(",", ":")).encode()
 
 
 def refuse(run_id: str, error: Mapping[str, str]) -> None:

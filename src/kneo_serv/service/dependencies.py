@@ -39,7 +39,13 @@ def get_auth_config() -> AuthConfig | None:
     return config
 
 
-TheService = Annotated[Service, Depends(service_of)]
+async def get_service(request: Request) -> Service:
+    """What the app of this request serves."""
+    # Not a plain function: the framework would call it on a thread, for each request.
+    return service_of(request)
+
+
+TheService = Annotated[Service, Depends(get_service)]
 """Parameter of a route: what the app serves."""
 
 

@@ -8,6 +8,7 @@ from fastapi.exceptions import RequestValidationError
 
 from kneo_serv.errors import InvalidRequestError
 from kneo_serv.model.page import Cursor, Page, RunFilter
+from kneo_serv.model.quick import replace
 from kneo_serv.model.run import RunRecord
 from kneo_serv.platform.platform import Platform
 from kneo_serv.platform.views import run_view
@@ -146,9 +147,10 @@ def shown(query: RunsQuery, order: Order, page: RunsPage) -> dict[str, Any]:
 
 def row_of(record: RunRecord, *, light: bool = False) -> dict[str, Any]:
     """A run as lists show it. `messages`, visited steps and the pending request are told by `GET /runs/{id}`."""
-    told = run_view(record)
-    usage = told.pop("usage")
-    metadata = {key: value for key, value in told.pop("metadata").items() if key not in _ONCE_ONLY}
+    # Left out before secrets are looked for, which would be most of the work.
+    short = {key: value for key, value in record.metadata.items() if not light and key not in _ONCE_ONLY}
+    told = run_view(replace(record, metadata=short))
+    usage, metadata = told.pop("usage"), told.pop("metadata")
     row = {
         **told_by_door(told, record),
         "trace_event_count": None,

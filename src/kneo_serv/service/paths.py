@@ -1,7 +1,8 @@
 """Paths of specs that callers name: found within one folder, and told relative to it."""
 
 import contextlib
-from collections.abc import Iterator, Mapping, Sequence
+import time
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
@@ -14,6 +15,29 @@ CONFINED = "The path leads out of the folder for specs. Use a path inside it, or
 MISSING = "There is no spec file at this path, or it cannot be read."
 
 
+_REMEMBERED = 256
+_SECONDS = 2.0
+
+
+class FoundFiles:
+    """Where files were found a moment ago: looking for one takes dozens of calls of the system."""
+
+    def __init__(self, monotonic: Callable[[], float] = time.monotonic) -> None:
+        self._monotonic = monotonic
+        self._found: dict[tuple[Path, Path, str], tuple[float, str, str]] = {}
+
+    def get(self, root: Path, working: Path, text: str) -> tuple[str, str] | None:
+        """The real path of the file and what it is called; None where one has to look."""
+        found = self._found.get((root, working, text))
+        return found[1:] if found is not None and self._monotonic() < found[0] else None
+
+    def put(self, root: Path, working: Path, text: str, file: str, name: str) -> None:
+        """Remembers a file for a moment."""
+        if len(self._found) >= _REMEMBERED:
+            self._found.clear()
+        self._found[root, working, text] = (self._monotonic() + _SECONDS, file, name)
+
+
 @dataclass(slots=True)
 class SpecPaths:
     """The files that one request names, by their real path, and what each is called."""
@@ -21,6 +45,7 @@ class SpecPaths:
     root: Path
     """The folder for specs."""
     working: Path = field(default_factory=Path.cwd)
+    files: FoundFiles = field(default_factory=FoundFiles)
     names: dict[str, str] = field(default_factory=dict)
 
     def find(self, text: str) -> str:
@@ -32,6 +57,9 @@ class SpecPaths:
         """
         if "\0" in text:
             raise InvalidRequestError(MISSING)
+        if (known := self.files.get(self.root, self.working, text)) is not None:
+            self.names[known[0]] = known[1]
+            return known[0]
         refused = 0
         places = (self.root, self.working)
         for place in places:
@@ -42,7 +70,8 @@ class SpecPaths:
                 refused += 1
                 continue
             if self._is_file(file):
-                self.names[str(file)] = file.relative_to(self.root.resolve()).as_posix()
+                name = self.names[str(file)] = file.relative_to(self.root.resolve()).as_posix()
+                self.files.put(self.root, self.working, text, str(file), name)
                 return str(file)
         if refused == len(places) or (refused and self._leads_out(text)):
             raise RequestRefused("spec_path_confined", CONFINED)
@@ -131,14 +160,22 @@ class FoundSpec:
         return [self.paths.name(overlay) for overlay in self.overlays or ()]
 
 
-def found_spec(spec: Mapping[str, Any] | None, spec_path: str | None, overlays: Sequence[str], root: Path) -> FoundSpec:
+def found_spec(
+    spec: Mapping[str, Any] | None,
+    spec_path: str | None,
+    overlays: Sequence[str],
+    root: Path,
+    *,
+    working: Path | None = None,
+    files: FoundFiles | None = None,
+) -> FoundSpec:
     """The spec that a request names; the inline one wins. Reads no file, but looks whether they are there.
 
     Raises:
         InvalidRequestError: neither is given, or a file is not there.
         RequestRefused: a path leads out of the folder for specs.
     """
-    paths = SpecPaths(root)
+    paths = SpecPaths(root, working or Path.cwd(), files or FoundFiles())
     if spec is None and not spec_path:
         raise InvalidRequestError("Either spec or spec_path is needed.")
     file = None if spec is not None or not spec_path else paths.find(spec_path)

@@ -2,10 +2,11 @@
 
 from collections.abc import Callable, Iterable
 from contextvars import ContextVar
-from uuid import uuid4
 
 from starlette.datastructures import MutableHeaders
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
+
+from kneo_serv.platform.chance import random_uuid
 
 HEADER = "X-Request-ID"
 LONGEST = 128
@@ -21,7 +22,7 @@ def current_request_id() -> str | None:
 
 
 def _new_id() -> str:
-    return str(uuid4())
+    return random_uuid()
 
 
 class RequestIds:

@@ -4,7 +4,7 @@ from collections.abc import Mapping
 from functools import partial
 from typing import Any
 
-from fastapi.responses import JSONResponse
+from fastapi import Response
 
 from kneo_serv.errors import IdempotencyKeyConflictError, NotFoundError
 from kneo_serv.model import event as ev
@@ -13,7 +13,7 @@ from kneo_serv.model.ids import RunId
 from kneo_serv.model.run import Phase, RunRecord
 from kneo_serv.platform import PlatformManager
 from kneo_serv.platform.platform import Platform, Submission
-from kneo_serv.service.answers import answer_at, still_running
+from kneo_serv.service.answers import answer_at, as_json, still_running
 from kneo_serv.service.auth import AuthPrincipal
 from kneo_serv.service.errors import RequestRefused
 from kneo_serv.service.idempotency import RUNS_CONTINUE, SPECS_RUN, in_progress, key_of
@@ -31,7 +31,7 @@ async def start_run(
     scope: str,
     given_key: str | None,
     trace: Mapping[str, str],
-) -> JSONResponse:
+) -> Response:
     """Begins the run and answers when it rests, or at once, or when the caller's patience ends.
 
     Raises:
@@ -39,33 +39,35 @@ async def start_run(
         KneoError: as `PlatformManager.prepare` and `Platform.start`.
     """
     asked.check(service.limits)
-    body = asked.model_dump(mode="json")
+    body = asked.model_dump(mode="json") if given_key else None
     key = key_of(scope, given_key, caller, body, asynchronous=asked.async_mode)
     patience = patience_of(service) if asked.wait is None else asked.wait
     if key is not None and (earlier := await service.reach(partial(_earlier, key=key))) is not None:
         return await _again(service, key, earlier, patience)
-    manager = service.platform
-    submission = await off_loop(lambda: _prepared(manager, asked, caller, trace, service.spec_root))
-    record = await service.reach(lambda platform: platform.start(submission, hold=not asked.async_mode, key=key))
-    # Of two that come in at once with one key, the second gets the run of the first.
-    if key is not None and record.metadata is not submission.metadata:
-        return await _again(service, key, record.id, patience)
-    tell = partial(_audited, service, caller, submission, record.id) if scope == SPECS_RUN else _nothing
-    if asked.async_mode:
-        await tell("running", async_mode=True)
-        return _answered(still_running(record))
-    try:
-        status, body = await _rested(service, record.id, 1, patience, None)
-    except RequestRefused:
-        await tell("failed")
-        raise
-    await tell(body["status"], continuation_id=body["continuation_id"])
-    return _answered((status, body))
+    submission = await _submission(service, asked, caller, trace)
+    tell = partial(_audited, caller=caller, submission=submission) if scope == SPECS_RUN else _nothing
+
+    async def run(platform: Platform) -> tuple[int, dict[str, Any]]:
+        record = await platform.start(submission, hold=not asked.async_mode, key=key)
+        # Of two that come in at once with one key, the second gets the run of the first.
+        if key is not None and record.metadata is not submission.metadata:
+            return await _answer_again(platform, key, record.id, patience)
+        if asked.async_mode:
+            await tell(platform, record.id, "running", async_mode=True)
+            return still_running(record)
+        try:
+            answer = await _rested(platform, record.id, 1, patience, None)
+        except RequestRefused:
+            await tell(platform, record.id, "failed")
+            raise
+        _, body = answer
+        await tell(platform, record.id, body["status"], continuation_id=body["continuation_id"])
+        return answer
+
+    return _answered(await service.reach(run))
 
 
-async def continue_run(
-    service: Service, caller: AuthPrincipal, run_id: RunId, *, given_key: str | None
-) -> JSONResponse:
+async def continue_run(service: Service, caller: AuthPrincipal, run_id: RunId, *, given_key: str | None) -> Response:
     """Takes up a failed run, and answers as `start_run`.
 
     Raises:
@@ -76,7 +78,11 @@ async def continue_run(
     if key is not None and (earlier := await service.reach(partial(_earlier, key=key))) is not None:
         return await _again(service, key, earlier, patience)
 
-    async def go_on(platform: Platform) -> int:
+    async def go_on(platform: Platform) -> tuple[int, dict[str, Any]]:
+        from_seq = await _continued(platform)
+        return await _rested(platform, run_id, from_seq, patience, None)
+
+    async def _continued(platform: Platform) -> int:
         before = await visible(platform, run_id, caller)
         await platform.continue_run(run_id, actor=caller.name, key=key)
         for row in await platform.store.events(run_id, after=before.seq):
@@ -84,7 +90,7 @@ async def continue_run(
                 return row.seq
         return before.seq
 
-    return _answered(await _rested(service, run_id, await service.reach(go_on), patience, None))
+    return _answered(await service.reach(go_on))
 
 
 async def visible(platform: Platform, run_id: RunId, caller: AuthPrincipal) -> RunRecord:
@@ -128,11 +134,36 @@ def prepared(found: FoundSpec, manager: PlatformManager, asked: RunCreateRequest
     return made
 
 
-def _prepared(
-    manager: PlatformManager, asked: RunCreateRequest, caller: AuthPrincipal, trace: Mapping[str, str], root: Any
+async def _submission(
+    service: Service, asked: RunCreateRequest, caller: AuthPrincipal, trace: Mapping[str, str]
 ) -> Submission:
-    found = found_spec(asked.spec, asked.spec_path, asked.overlays, root)
-    return prepared(found, manager, asked, actor=caller.name, tenant=caller.tenant, trace=trace)
+    manager = service.platform
+
+    def find() -> FoundSpec:
+        return found_spec(
+            asked.spec,
+            asked.spec_path,
+            asked.overlays,
+            service.spec_root,
+            working=service.working_directory,
+            files=service.spec_files,
+        )
+
+    def make(found: FoundSpec) -> Submission:
+        return prepared(found, manager, asked, actor=caller.name, tenant=caller.tenant, trace=trace)
+
+    # What was compiled just now is not worth the way to another thread and back.
+    if asked.spec_path is not None and asked.environment is None and not asked.overlays:
+        found = find()
+        if manager.is_at_hand(
+            spec=found.spec,
+            spec_path=found.spec_path,
+            overlays=found.overlays,
+            overrides=asked.overrides or None,
+            skills_overlay=None if asked.skills is None else asked.skills.model_dump(),
+        ):
+            return make(found)
+    return await off_loop(lambda: make(find()))
 
 
 async def _earlier(platform: Platform, key: IdempotencyKey) -> RunId | None:
@@ -145,38 +176,41 @@ async def _earlier(platform: Platform, key: IdempotencyKey) -> RunId | None:
     return record.run_id
 
 
-async def _again(service: Service, key: IdempotencyKey, run_id: RunId, patience: float) -> JSONResponse:
+async def _again(service: Service, key: IdempotencyKey, run_id: RunId, patience: float) -> Response:
+    return _answered(await service.reach(lambda platform: _answer_again(platform, key, run_id, patience)))
+
+
+async def _answer_again(
+    platform: Platform, key: IdempotencyKey, run_id: RunId, patience: float
+) -> tuple[int, dict[str, Any]]:
     """The answer to a request that was sent before: the same as then, or, while it is at work, what comes of it."""
     if key.asynchronous:
-        return _answered(still_running(await service.reach(lambda platform: platform.record(run_id))))
-    bound = await service.reach(lambda platform: platform.store.get_key(key.scope, key.principal, key.key))
-    return _answered(await _rested(service, run_id, 1 if bound is None else bound.from_seq, patience, key))
+        return still_running(await platform.record(run_id))
+    bound = await platform.store.get_key(key.scope, key.principal, key.key)
+    return await _rested(platform, run_id, 1 if bound is None else bound.from_seq, patience, key)
 
 
 async def _rested(
-    service: Service, run_id: RunId, from_seq: int, patience: float, again: IdempotencyKey | None
+    platform: Platform, run_id: RunId, from_seq: int, patience: float, again: IdempotencyKey | None
 ) -> tuple[int, dict[str, Any]]:
-    async def wait(platform: Platform) -> tuple[int, dict[str, Any]]:
-        # A run may have gone on since its first rest: who asks again is not to wait for the next one.
-        rest = None if again is None else await platform.first_rest(run_id, from_seq)
+    # A run may have gone on since its first rest: who asks again is not to wait for the next one.
+    rest = None if again is None else await platform.first_rest(run_id, from_seq)
+    if rest is None:
+        record, rest = await platform.rest(run_id, from_seq=from_seq, patience=patience)
         if rest is None:
-            record, rest = await platform.rest(run_id, from_seq=from_seq, patience=patience)
-            if rest is None:
-                if again is not None and record.phase is not Phase.PARKED:
-                    raise in_progress(again.scope)
-                return still_running(record)
-        return answer_at(rest)
-
-    return await service.reach(wait)
+            if again is not None and record.phase is not Phase.PARKED:
+                raise in_progress(again.scope)
+            return still_running(record)
+    return answer_at(rest)
 
 
 async def _audited(
-    service: Service,
-    caller: AuthPrincipal,
-    submission: Submission,
+    platform: Platform,
     run_id: RunId,
     status: str,
     *,
+    caller: AuthPrincipal,
+    submission: Submission,
     continuation_id: str | None = None,
     **facts: Any,
 ) -> None:
@@ -189,17 +223,13 @@ async def _audited(
         "status": status,
         **facts,
     }
-    await service.reach(
-        lambda platform: platform.audit(
-            "spec.run", actor=caller.name, run_id=run_id, continuation_id=continuation_id, metadata=told
-        )
-    )
+    await platform.audit("spec.run", actor=caller.name, run_id=run_id, continuation_id=continuation_id, metadata=told)
 
 
-async def _nothing(status: str, **facts: Any) -> None:
+async def _nothing(platform: Platform, run_id: RunId, status: str, **facts: Any) -> None:
     """Tells nobody."""
 
 
-def _answered(answer: tuple[int, dict[str, Any]]) -> JSONResponse:
+def _answered(answer: tuple[int, dict[str, Any]]) -> Response:
     status, body = answer
-    return JSONResponse(body, status)
+    return Response(as_json(body), status, media_type="application/json")

@@ -13,8 +13,10 @@ from kneo_serv.platform.platform import Platform
 from kneo_serv.service.auth import AuthConfig, Authenticator
 from kneo_serv.service.limits import RequestLimits
 from kneo_serv.service.metrics import ServiceMetrics
+from kneo_serv.service.paths import FoundFiles
 from kneo_serv.service.rates import RateLimits, Rates
 from kneo_serv.service.refusals import Refusals
+from kneo_serv.service.shown_runs import ShownRuns
 from kneo_serv.settings import Settings
 
 
@@ -32,6 +34,10 @@ class Service:
     draining: bool = False
     """Whether the process is about to end: what never ends by itself should."""
     rates: Rates = field(default_factory=lambda: Rates(RateLimits()))
+    shown_runs: ShownRuns = field(default_factory=ShownRuns)
+    spec_files: FoundFiles = field(default_factory=FoundFiles)
+    working_directory: Path = field(default_factory=Path.cwd)
+    """The one in which the app was made."""
     authenticator: Authenticator = field(init=False)
     refusals: Refusals = field(init=False)
 
@@ -42,7 +48,7 @@ class Service:
     @property
     def spec_root(self) -> Path:
         """The folder that specs named by callers must lie in."""
-        return self.settings.spec_root or Path.cwd()
+        return self.settings.spec_root or self.working_directory
 
     @property
     def platform(self) -> PlatformManager:

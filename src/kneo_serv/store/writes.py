@@ -147,6 +147,8 @@ class Append:
     opened: tuple[HumanTask, ...] = ()
     closed: tuple[TaskClosing, ...] = ()
     escalated: tuple[TaskEscalation, ...] = ()
+    abandoned: tuple[ContinuationId, ...] = ()
+    """Open tasks that end with the run; told to who follows appends, while the store ends all that it finds."""
     timers: tuple[Timer, ...] = ()
     """Set; one of the same run, kind and key is replaced."""
     cleared: tuple[tuple[TimerKind, str], ...] = ()

@@ -25,6 +25,8 @@ class ToolRegistry:
     def __init__(self) -> None:
         self.definitions: dict[str, ToolDefinition] = {}
         self.handlers: dict[str, Handler] = {}
+        self.changes = 0
+        """How many tools were added or replaced so far."""
 
     def register(self, definition: ToolDefinition, handler: Handler) -> None:
         """Adds a tool; one of the same name is replaced.
@@ -42,6 +44,7 @@ class ToolRegistry:
         """Adds a tool whose schema is known to be valid, without the quarter of a second that a first check takes."""
         self.definitions[definition.name] = definition
         self.handlers[definition.name] = handler
+        self.changes += 1
 
     def register_mcp_server(
         self, server: MCPClientProtocol | McpServerPlan | Mapping[str, Any], *, prefix: str | None = None

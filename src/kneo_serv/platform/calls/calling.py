@@ -13,7 +13,8 @@ from kneo_serv.middleware import RunMiddleware, ToolMiddleware
 from kneo_serv.model import event as ev
 from kneo_serv.model.ids import RunId
 from kneo_serv.model.run import RunResult
-from kneo_serv.platform.chance import RandomIds
+from kneo_serv.platform.calls.prepared import PreparedSpecs
+from kneo_serv.platform.chance import RandomIds, SystemClock
 from kneo_serv.platform.loop import LoopThread
 from kneo_serv.platform.options import PlatformOptions
 from kneo_serv.platform.platform import Platform
@@ -75,6 +76,7 @@ class Calling:
         self._loop: LoopThread | None = None
         self._platform: Platform | None = None
         self._ids = RandomIds()
+        self._prepared = PreparedSpecs(lambda: self.compiler, clock=SystemClock())
 
     def adjust(self, **changes: Any) -> None:
         """Other options than the ones it was made with, by name, before the first call.

@@ -11,9 +11,9 @@ from kneo_serv.model.page import Page, RunFilter
 from kneo_serv.model.quick import replace
 from kneo_serv.model.run import PAUSED, RunRecord, RunResult, RunStatus
 from kneo_serv.platform.calls.calling import OnEvent, OnText
+from kneo_serv.platform.calls.prepared import Source
 from kneo_serv.platform.calls.specs import SpecCalls
 from kneo_serv.platform.platform import Platform, Submission
-from kneo_serv.platform.sealing import unsealed
 from kneo_serv.spec import enforce
 
 TARGETS = ("agent", "workflow")
@@ -201,6 +201,22 @@ class RunCalls(SpecCalls):
             session_id, tags, metadata, actor, trace, tenant, agent_alone=True, queue=queue, priority=priority,
         )  # fmt: skip
 
+    def is_at_hand(
+        self,
+        *,
+        spec_path: str | Path | None = None,
+        spec: Mapping[str, Any] | None = None,
+        environment: str | None = None,
+        overlays: Sequence[str | Path] | None = None,
+        overrides: Mapping[str, Any] | None = None,
+        skills_overlay: Mapping[str, Any] | None = None,
+    ) -> bool:
+        """Whether `prepare` would take no time, since this spec was compiled just now and no policy is to be asked."""
+        source = Source(spec_path, spec, environment, overlays, overrides, skills_overlay)
+        return environment is None and self._prepared.is_at_hand(
+            source, signing_key=self.options.spec_signing_key, bundles_only=self.options.require_spec_bundles
+        )
+
     def _submission(
         self,
         input_text: str,
@@ -230,25 +246,11 @@ class RunCalls(SpecCalls):
             raise InvalidRequestError(f"timeout_seconds must be above 0, not {timeout_seconds!r}.")
         queue = None if queue is None else checked_queue(queue)
         priority = None if priority is None else checked_priority(priority)
-        inner = unsealed(
-            spec,
-            spec_path,
-            key=self.options.spec_signing_key,
-            required=self.options.require_spec_bundles,
-            layered=bool(overlays or overrides),
+        source = Source(spec_path, spec, environment, overlays, overrides, skills_overlay)
+        prepared = self._prepared.prepare(
+            source, signing_key=self.options.spec_signing_key, bundles_only=self.options.require_spec_bundles
         )
-        source = None if inner is not None else spec_path
-        spec = inner if inner is not None else spec
-        options: dict[str, Any] = {
-            "environment": environment,
-            "overlays": None if overlays is None else [str(path) for path in overlays],
-            "overrides": None if overrides is None else dict(overrides),
-            "skills_overlay": skills_overlay,
-        }
-        if source is not None:
-            package = self.compiler.compile(str(source), **options)
-        else:
-            package = self.compiler.compile_dict(dict(spec or {}), **options)
+        package = prepared.package
         policy = None if environment is None else self.get_environment_policy(environment)
         refused = [] if policy is None else enforce(policy, package.spec, package.diagnostics)
         if environment is not None and refused:
@@ -257,11 +259,12 @@ class RunCalls(SpecCalls):
             target = "agent"
         if target == "workflow" and package.plan.root_flow is None:
             raise InvalidRequestError("The spec has no workflow; use target 'agent', or add a block workflow.")
-        asked = {"spec_path": None if spec_path is None else str(spec_path), "target": target, **options}
-        frozen = self.compiler.freeze_inputs(
-            spec_path=None if source is None else str(source), spec=spec, overlays=overlays, overrides=overrides
-        )
-        asked["frozen_spec"] = frozen
+        asked = {
+            "spec_path": None if spec_path is None else str(spec_path),
+            "target": target,
+            **source.options,
+            "frozen_spec": prepared.frozen,
+        }
         return Submission(
             plan=package.plan,
             input_text=input_text,

@@ -12,13 +12,12 @@ from kneo_serv.model.run import RunRecord
 from kneo_serv.platform import PlatformManager, views
 from kneo_serv.platform.platform import Platform
 from kneo_serv.service.admission import ScopedRoute, needs
-from kneo_serv.service.answers import told_by_door
+from kneo_serv.service.answers import as_json, told_by_door
 from kneo_serv.service.auth import AuthPrincipal
 from kneo_serv.service.dependencies import Caller, TheService
 from kneo_serv.service.drawing import EMPTY, drawn
 from kneo_serv.service.listing import Order, listing, page_of
 from kneo_serv.service.off_loop import off_loop
-from kneo_serv.service.routes.runs import as_json
 from kneo_serv.service.schemas.run_views import (
     CheckpointDiffResponse,
     CheckpointsQuery,

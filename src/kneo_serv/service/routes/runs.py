@@ -1,6 +1,5 @@
 """Runs: starting, listing, looking up, ending and continuing them."""
 
-import json
 from functools import partial
 from typing import Annotated, Any
 
@@ -11,13 +10,14 @@ from kneo_serv.model.ids import RunId
 from kneo_serv.model.run import RunRecord
 from kneo_serv.platform.platform import Platform
 from kneo_serv.service.admission import ScopedRoute, needs
-from kneo_serv.service.answers import told_by_door
+from kneo_serv.service.answers import as_json, told_by_door
 from kneo_serv.service.auth import AuthPrincipal
 from kneo_serv.service.dependencies import Caller, TheService
 from kneo_serv.service.idempotency import RUNS_CREATE, KeyHeader
 from kneo_serv.service.listing import Order
 from kneo_serv.service.off_loop import off_loop
-from kneo_serv.service.pages import filter_of, read_page, shown
+from kneo_serv.service.pages import filter_of, read_page
+from kneo_serv.service.pages import shown as shown_page
 from kneo_serv.service.schemas.runs import (
     GetRunQuery,
     RunCreateRequest,
@@ -60,7 +60,7 @@ async def list_runs(query: Annotated[RunsQuery, Query()], service: TheService, c
     order = Order.of(query, "updated_at", descending=True)
     filters = filter_of(query, caller.tenant)
     page = await service.reach(lambda platform: read_page(platform, query, filters, order))
-    return Response(await off_loop(lambda: as_json(shown(query, order, page))), media_type="application/json")
+    return Response(await off_loop(lambda: as_json(shown_page(query, order, page))), media_type="application/json")
 
 
 @router.get(
@@ -77,21 +77,26 @@ async def get_run(
     if_none_match: Annotated[str | None, Header(description="The ETag of an earlier answer.")] = None,
 ) -> Response:
     """A run as it stands, or 304 for who knows it already; with `wait`, as soon as there is news."""
+    shown = service.shown_runs
 
-    async def look(platform: Platform) -> tuple[RunRecord, dict[str, Any] | None]:
+    async def look(platform: Platform) -> tuple[RunRecord, bytes | None]:
         record = await visible(platform, RunId(run_id), caller)
         known = _is_known(record, if_none_match)
         if query.wait and (known or if_none_match is None):
             record = await platform.changed(record.id, patience=query.wait, at_rest=known)
         if _is_known(record, if_none_match):
             return record, None
-        return record, await platform.run_view(record.id)
+        text = shown.get(record)
+        if text is None:
+            text = as_json(told_by_door(await platform.view_of(record), record))
+            shown.put(record, text)
+        return record, text
 
-    record, view = await service.reach(look)
+    record, text = await service.reach(look)
     headers = {"ETag": _etag(record), "Cache-Control": "no-cache"}
-    if view is None:
+    if text is None:
         return Response(status_code=304, headers=headers)
-    return JSONResponse(told_by_door(view, record), headers=headers)
+    return Response(text, headers=headers, media_type="application/json")
 
 
 @router.post(
@@ -120,11 +125,6 @@ def trace_of(request: Request) -> dict[str, str]:
     """The W3C trace context of a request."""
     names = ("traceparent", "tracestate")
     return {name: value for name in names if (value := request.headers.get(name)) is not None}
-
-
-def as_json(value: Any) -> bytes:
-    """JSON text in UTF-8."""
-    return json.dumps(value, ensure_ascii=False, allow_nan=False, separators=(",", ":")).encode()
 
 
 async def _cancelled(platform: Platform, *, run_id: RunId, caller: AuthPrincipal) -> dict[str, Any]:
