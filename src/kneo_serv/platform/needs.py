@@ -8,6 +8,9 @@ from kneo_serv.model.provider_state import NEEDS_AGENT, NEEDS_PROVIDER
 
 _UNFAILING = "dummy"
 """The provider that is built in: nobody pauses it, and it asks nobody."""
+_KEPT = 4096
+_found: dict[tuple[str, str], tuple[str, ...]] = {}
+"""By plan and target: plans never change, and many runs have the same."""
 
 
 def provider_of(agent: AgentPlan) -> str | None:
@@ -41,6 +44,16 @@ def needs_of(plan: Plan, target: str) -> tuple[str, ...]:
     An agent whose step has a stand-in, or goes on without it, needs no provider: when that one is paused, the step
     fails at once and its policy holds.
     """
+    name = plan.hash, target
+    found = _found.get(name)
+    if found is None:
+        if len(_found) >= _KEPT:
+            _found.clear()
+        found = _found[name] = _needs(plan, target)
+    return found
+
+
+def _needs(plan: Plan, target: str) -> tuple[str, ...]:
     needs: set[str] = set()
     seen: set[tuple[str, bool]] = set()
     flow = plan.root_flow if target == "workflow" else None
