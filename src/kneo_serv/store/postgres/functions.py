@@ -99,7 +99,7 @@ def _rows(part: str, statement: str) -> str:
 WRITE = f"""
 CREATE FUNCTION kneo_write_1(batch jsonb) RETURNS jsonb LANGUAGE plpgsql
 -- Plans that are made once and go by indexes: a table that was empty when they were made may be large by now.
-SET plan_cache_mode TO force_generic_plan
+SET plan_cache_mode TO force_generic_plan SET jit TO off
 SET enable_seqscan TO off SET enable_hashjoin TO off SET enable_mergejoin TO off
 AS $body$
 -- Writes a batch of creations, appends and claims, of each run and each idempotency key at most one. Answers with
