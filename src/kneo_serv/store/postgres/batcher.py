@@ -86,7 +86,12 @@ class Batcher:
                 return
             task = asyncio.create_task(self._run(batch))
             self._tasks.add(task)
-            task.add_done_callback(self._tasks.discard)
+            task.add_done_callback(self._ended)
+
+    def _ended(self, task: asyncio.Task[None]) -> None:
+        self._tasks.discard(task)
+        if self._waiting and not self._kicked:
+            self._kick()
 
     def _gather(self) -> list[_Pending]:
         """The next batch: of those that share a name only the first, and none whose name is under way."""
@@ -121,9 +126,6 @@ class Batcher:
         finally:
             for pending in batch:
                 self._busy -= pending.request.names
-            if self._waiting and not self._kicked:
-                self._kicked = True
-                asyncio.get_running_loop().call_soon(self._kick)
         await self._written()
 
     async def _write(self, batch: Sequence[_Pending]) -> None:

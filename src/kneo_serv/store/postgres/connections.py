@@ -47,7 +47,7 @@ class Link:
     def is_clean(self) -> bool:
         """Whether it can serve the next one."""
         connection = self.connection
-        return not connection.closed and connection.pgconn.transaction_status is TransactionStatus.IDLE
+        return not connection.closed and connection.pgconn.transaction_status == TransactionStatus.IDLE
 
 
 class Backoff:
