@@ -1,5 +1,6 @@
 """PostgreSQL for tests: a server of one's own, from the system's packages or from a wheel, with a database per test."""
 
+import contextlib
 import importlib.util
 import os
 import pwd
@@ -62,9 +63,7 @@ class Cluster:
         self.port = _free_port()
         self._log = (self.folder / "log").open("ab")
         self._own(self.folder)
-        self._run(
-            "initdb", "-D", str(self._data), "-U", "kneo", "-A", "trust", "-E", "UTF8", "--locale=C", "--no-sync"
-        )
+        self._run("initdb", "-D", str(self._data), "-U", "kneo", "-A", "trust", "-E", "UTF8", "--locale=C", "--no-sync")
         self.start()
 
     @property
@@ -116,25 +115,18 @@ class Cluster:
     def stop(self, sign: signal.Signals = signal.SIGINT) -> None:
         """Ends the server: SIGINT ends the connections too, SIGKILL leaves it no moment for anything."""
         assert self._process is not None
-        assert self._process.stdin is not None
-        if self._process.poll() is not None:
-            self._process.stdin.close()
-            self._process = None
-            return
-        pid = int((self._data / "postmaster.pid").read_text().split()[0])
-        children = Path(f"/proc/{pid}/task/{pid}/children")
-        workers = [int(child) for child in children.read_text().split()] if children.exists() else []
-        os.kill(pid, sign)
-        if sign is signal.SIGKILL:
-            for worker in workers:
-                try:
-                    os.kill(worker, sign)
-                except ProcessLookupError:
-                    continue
-        _wait_for_end([pid, *workers])
-        self._process.stdin.close()
-        self._process.wait(timeout=60)
-        self._process = None
+        process, self._process = self._process, None
+        if process.poll() is None:
+            pid = int((self._data / "postmaster.pid").read_text().split()[0])
+            children = Path(f"/proc/{pid}/task/{pid}/children")
+            pids = [pid, *map(int, children.read_text().split())] if children.exists() else [pid]
+            for each in pids if sign is signal.SIGKILL else pids[:1]:
+                with contextlib.suppress(ProcessLookupError):
+                    os.kill(each, sign)
+            _wait_for_end(pids)
+        assert process.stdin is not None
+        process.stdin.close()
+        process.wait(timeout=60)
 
     def remove(self) -> None:
         """Ends the server and removes its data."""
@@ -169,9 +161,7 @@ class Cluster:
         """The programs where the user that they run as may read them; a copy if need be."""
         if not self._user():
             return programs
-        seen = subprocess.run(
-            ["test", "-x", str(programs / "postgres")], check=False, **self._user()
-        )
+        seen = subprocess.run(["test", "-x", str(programs / "postgres")], check=False, **self._user())
         if seen.returncode == 0:
             return programs
         package = programs.parent.parent
@@ -182,9 +172,7 @@ class Cluster:
 
     def _run(self, program: str, *arguments: str) -> None:
         command: Sequence[str] = [str(self._programs / program), *arguments]
-        done = subprocess.run(
-            command, capture_output=True, text=True, check=False, cwd=self.folder, **self._user()
-        )
+        done = subprocess.run(command, capture_output=True, text=True, check=False, cwd=self.folder, **self._user())
         assert done.returncode == 0, done.stdout + done.stderr
 
     def _own(self, folder: Path) -> None:

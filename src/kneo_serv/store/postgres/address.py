@@ -8,7 +8,7 @@ from psycopg.conninfo import conninfo_to_dict, make_conninfo
 from kneo_serv.errors import InvalidRequestError
 
 # A peer that is gone without a word is noticed within half a minute, not after the hours that systems wait.
-_DEFAULTS = {
+_DEFAULTS: dict[str, object] = {
     "application_name": "kneo-serv",
     "connect_timeout": 10,
     "keepalives_idle": 10,
@@ -47,4 +47,6 @@ def parse(url: str) -> Address:
         for number, host in enumerate(hosts)
     ]
     name = given.get("dbname") or given.get("user") or "postgres"
-    return Address(make_conninfo(**{**_DEFAULTS, **given}), f"{','.join(named)}/{name}")
+    return Address(
+        make_conninfo(**{name: str(value) for name, value in (_DEFAULTS | given).items()}), f"{','.join(named)}/{name}"
+    )

@@ -193,11 +193,14 @@ def _answer(batch: Sequence[_Pending], text: str) -> None:
         if pending.future.done():
             continue
         request = pending.request
+        result: Any
         match request:
             case Creation():
-                result = _created(request, *told[request.run_id], keys.get(request.run_id))
+                verdict, born = told[request.run_id]
+                result = _created(request, verdict, born, keys.get(request.run_id))
             case Addition():
-                result = _appended(request, *told[request.run_id], keys.get(request.run_id))
+                verdict, seq, status = told[request.run_id]
+                result = _appended(request, verdict, seq, status, keys.get(request.run_id))
             case NamedClaim():
                 lease = given.get(request.run_id)
                 result = [] if lease is None else [Claim(request.run_id, *lease)]

@@ -23,13 +23,14 @@ type Connection = psycopg.AsyncConnection[tuple[Any, ...]]
 type Rows = list[tuple[Any, ...]]
 type Values = Sequence[Any] | Mapping[str, Any]
 
+_TERMINATE = "SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE pid = %s AND backend_start::text = %s"
 _FIRST_PAUSE = 0.02
 _LONGEST_PAUSE = 0.5
 
 
 @dataclass(frozen=True, slots=True)
 class Link:
-    """A connection, and by what the server knows it (nothing behind a pooler, whose connections are not the server's)."""
+    """A connection, and its process in the server and when that began; None behind a pooler, which hides them."""
 
     connection: Connection
     backend: tuple[int, str] | None
@@ -94,8 +95,10 @@ class Connections:
         return await self.ask(lambda link: link.fetch(query, values, prepare=prepare))
 
     async def ask[T](self, work: Callable[[Link], Awaitable[T]], *, repeat: bool = True) -> T:
-        """What `work` makes of a connection. It is done again after a deadlock, and where `repeat` allows it (since
-        doing it twice does no harm) also after a loss of the connection.
+        """What `work` makes of a connection.
+
+        It is done again after a deadlock, and with `repeat` (where doing it twice does no harm) also when the
+        connection was lost.
 
         Raises:
             StoreError: the database could not do it.
@@ -130,6 +133,11 @@ class Connections:
             try:
                 async with asyncio.timeout(self._answer_within):
                     yield link
+            except psycopg.Error as error:
+                if is_lost(error):
+                    # Those that wait for their next use were lost at the same moment, most likely.
+                    await self._drop_idle()
+                raise
             except TimeoutError as error:
                 await self._drop(link)
                 raise psycopg.OperationalError(f"no answer within {self._answer_within:g} s") from error
@@ -146,17 +154,13 @@ class Connections:
         if backend is None:
             return
         async with self.one(writer=True) as link:
-            while await link.fetch(
-                "SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE pid = %s AND backend_start::text = %s",
-                backend,
-            ):
+            while await link.fetch(_TERMINATE, backend):  # noqa: ASYNC110 - the server says it only when asked
                 await asyncio.sleep(0.005)
 
     async def close(self) -> None:
         """Lets go of all connections. Idempotent."""
         self._closed = True
-        while self._idle:
-            await self._drop(self._idle.pop())
+        await self._drop_idle()
 
     @property
     def idle(self) -> int:
@@ -178,6 +182,10 @@ class Connections:
         link = Link(connection, None)
         found = await link.fetch("SELECT backend_start::text FROM pg_stat_activity WHERE pid = pg_backend_pid()")
         return Link(connection, (connection.info.backend_pid, found[0][0])) if found else link
+
+    async def _drop_idle(self) -> None:
+        while self._idle:
+            await self._drop(self._idle.pop())
 
     async def _drop(self, link: Link) -> None:
         with suppress(psycopg.Error):

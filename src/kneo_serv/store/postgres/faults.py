@@ -38,7 +38,10 @@ def translate(error: psycopg.Error, place: str) -> StoreError:
                 f"The database {place} refuses this user. Correct user and password in KNEO_SERV_DATABASE_URL. {said}"
             )
         case "3D":
-            text = f"There is no database {place}. Create it (CREATE DATABASE ... ENCODING 'UTF8'), or correct the URL. {said}"
+            text = (
+                f"There is no database {place}. Create it (CREATE DATABASE ... ENCODING 'UTF8'), or correct the URL. "
+                f"{said}"
+            )
         case _ if code in ("53100", "58030"):
             text = f"No room is left for the database {place}, or its disk fails. Free some space on its server. {said}"
         case _ if code == "53300":

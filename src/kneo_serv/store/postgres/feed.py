@@ -1,8 +1,8 @@
 """The feed over all runs, and whether anything has changed.
 
-Positions come from a sequence, so that they are whole numbers which survive a dump and a restore. A sequence alone would
-make a reader miss the event whose transaction commits after one with a higher position; so a feed is read only up to the
-horizon, below which no transaction is open (see `kneo_horizon_1`).
+Positions come from a sequence, so that they are whole numbers which survive a dump and a restore. A sequence alone
+would make a reader miss the event whose transaction commits after one with a higher position; so a feed is read only up
+to the horizon, below which no transaction is open (see `kneo_horizon_1`).
 """
 
 # ruff: noqa: S608 - statements are put together from fixed parts; values travel as parameters
