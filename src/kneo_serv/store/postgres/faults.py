@@ -1,5 +1,7 @@
 """What PostgreSQL complains about, in words that name the database and the mend."""
 
+import re
+
 import psycopg
 
 from kneo_serv.errors import StoreError, StoreSchemaError
@@ -7,12 +9,18 @@ from kneo_serv.errors import StoreError, StoreSchemaError
 # What the server says when it goes away, or is not there yet, in the midst of a connection's life.
 _GOING = frozenset({"57P01", "57P02", "57P03", "57P05", "25P03"})
 _AGAIN = frozenset({"40P01", "40001", "55P03"})
+# While a connection is made, libpq passes on what the server says without its code.
+_REFUSALS = (
+    (re.compile(r'FATAL: +database ".*" does not exist'), "3D000"),
+    (re.compile(r"FATAL: +(password authentication failed|no pg_hba\.conf entry|role \".*\" does not exist)"), "28000"),
+    (re.compile(r"FATAL: +(sorry, too many clients|remaining connection slots|too many connections)"), "53300"),
+)
 
 
 def is_lost(error: psycopg.Error) -> bool:
     """Whether the connection is gone, so that what was under way on it may have happened or not."""
-    code = error.sqlstate
-    if code is None:
+    code = _code(error)
+    if not code:
         # libpq itself says it, or our own guard of the driver's time.
         return isinstance(error, (psycopg.OperationalError, psycopg.InterfaceError))
     return code in _GOING or code.startswith("08")
@@ -25,12 +33,12 @@ def is_passing(error: psycopg.Error) -> bool:
 
 def concerns_all(error: psycopg.Error) -> bool:
     """Whether every other writing would fail just so: no room, no permission, a standby, a limit."""
-    return (error.sqlstate or "")[:2] in ("25", "53", "55", "57", "58", "XX") or error.sqlstate == "42501"
+    return _code(error)[:2] in ("25", "53", "55", "57", "58", "XX") or error.sqlstate == "42501"
 
 
 def translate(error: psycopg.Error, place: str) -> StoreError:
     """The store's error for an error of the driver."""
-    code = error.sqlstate or ""
+    code = _code(error)
     said = f"PostgreSQL says: {_text(error)}{f' ({code})' if code else ''}."
     match code[:2]:
         case "28":
@@ -73,6 +81,12 @@ def translate(error: psycopg.Error, place: str) -> StoreError:
         case _:
             text = f"The database {place} could not do it. {said}"
     return StoreError(text)
+
+
+def _code(error: psycopg.Error) -> str:
+    if error.sqlstate is not None or not isinstance(error, psycopg.OperationalError):
+        return error.sqlstate or ""
+    return next((code for pattern, code in _REFUSALS if pattern.search(str(error))), "")
 
 
 def _text(error: psycopg.Error) -> str:
