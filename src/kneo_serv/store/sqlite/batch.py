@@ -11,9 +11,9 @@ from kneo_serv.model.idempotency import KeyRecord
 from kneo_serv.model.quick import replace
 from kneo_serv.model.run import Phase, RunStatus, SessionConcurrency
 from kneo_serv.store.contract import Append, Appended, KeyTaken, Refusal, Refused
+from kneo_serv.store.jsontext import array, dumps, loads
 from kneo_serv.store.lanes import lane_of
 from kneo_serv.store.sqlite.claims import admission_now, claim_named
-from kneo_serv.store.sqlite.jsontext import array, dumps, loads
 from kneo_serv.store.sqlite.keys import ADD_KEYS, Name, name_of, taken_keys
 from kneo_serv.store.sqlite.leases import AT_WORK
 from kneo_serv.store.sqlite.requests import Addition, Creation, NamedClaim, Session, Work, key_row

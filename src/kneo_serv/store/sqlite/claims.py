@@ -9,8 +9,8 @@ from itertools import batched
 from kneo_serv.model.ids import Owner, RunId
 from kneo_serv.store.admission import RULES, Admission, Rules, Waiting, fair, rules_of
 from kneo_serv.store.contract import Claim
+from kneo_serv.store.jsontext import dumps, loads
 from kneo_serv.store.lanes import Lane, lane_of
-from kneo_serv.store.sqlite.jsontext import dumps, loads
 from kneo_serv.store.sqlite.leases import AT_WORK, dead_owners
 from kneo_serv.store.sqlite.owner import is_dead
 from kneo_serv.store.sqlite.requests import NamedClaim

@@ -7,9 +7,9 @@ from collections import Counter
 
 from kneo_serv.model.run import RunStatus
 from kneo_serv.store.contract import Gauges
+from kneo_serv.store.jsontext import dumps
 from kneo_serv.store.lanes import lane_of
 from kneo_serv.store.sqlite.claims import WAITS
-from kneo_serv.store.sqlite.jsontext import dumps
 from kneo_serv.store.sqlite.leases import FREE, dead_owners
 
 _LIVE = (

@@ -7,7 +7,7 @@ from collections.abc import Sequence
 
 from kneo_serv.model.ids import Owner, RunId
 from kneo_serv.store.contract import TimerKind
-from kneo_serv.store.sqlite.jsontext import dumps, loads
+from kneo_serv.store.jsontext import dumps, loads
 from kneo_serv.store.sqlite.owner import is_dead
 
 _OWNERS = "SELECT json_group_array(DISTINCT lease_owner) FROM runs WHERE lease_owner IS NOT NULL"

@@ -5,7 +5,7 @@ import sqlite3
 
 from kneo_serv.model.run import TERMINAL
 from kneo_serv.store.contract import RetentionCut
-from kneo_serv.store.sqlite.jsontext import dumps, loads
+from kneo_serv.store.jsontext import dumps, loads
 
 STRIDE = 200
 """Runs, tasks, audit events or keys in one transaction; of events ten times as many."""
