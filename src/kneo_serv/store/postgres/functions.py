@@ -51,7 +51,7 @@ _RUN_ITEMS = _items(
     *("text*3", "int", "real", "int", "text", "int", "text*4", "real*2", "int*4", "real", "text", "real*2", "text*9"),
     "int",
 )
-_OWNER, _LEASE, _SESSIONS = 32, 33, 34
+_OWNER, _LEASE, _SESSIONS, _PRIORITY, _LANE = 32, 33, 34, 35, 36
 
 _VERDICT = """
         CASE
@@ -156,8 +156,10 @@ BEGIN
         INSERT INTO plans (hash, plan) SELECT DISTINCT ON (v->>1) v->>1, v->>2
             FROM jsonb_array_elements(batch->'plans') AS v WHERE (v->>0) <> ALL (lost) ORDER BY v->>1
             ON CONFLICT (hash) DO NOTHING;
-        INSERT INTO runs ({_RUN_COLUMNS}, fence, lease_owner, lease_expires_at)
-            SELECT {_RUN_ITEMS}, leased::int, CASE WHEN leased THEN v->>{_OWNER} END,
+        INSERT INTO runs ({_RUN_COLUMNS}, priority, lane, fence, lease_owner, lease_expires_at)
+            SELECT {_RUN_ITEMS}, (v->>{_PRIORITY})::bigint, v->>{_LANE}, leased::int, CASE WHEN leased THEN v->>{
+    _OWNER
+} END,
                 CASE WHEN leased THEN moment + (v->>{_LEASE})::double precision END
             FROM (SELECT v, v->>{_OWNER} IS NOT NULL AND (v->>0) <> ALL (waiting) AS leased
                 FROM jsonb_array_elements(batch->'creations') AS v WHERE (v->>0) <> ALL (lost)) AS made

@@ -1,10 +1,14 @@
 """How much there is just now: kept counters, and counts along indexes that hold only what is open."""
 # ruff: noqa: S608 - statements are put together from fixed parts; values travel as parameters
 
+from collections import Counter
+
 from kneo_serv.model.run import RunStatus
 from kneo_serv.store.contract import Gauges
 from kneo_serv.store.jsontext import loads
+from kneo_serv.store.lanes import lane_of
 from kneo_serv.store.postgres import locks
+from kneo_serv.store.postgres.claims import STANDS
 from kneo_serv.store.postgres.connections import Connections
 from kneo_serv.store.postgres.leases import FREE
 from kneo_serv.store.postgres.rows import NOW
@@ -19,6 +23,7 @@ _GAUGES = f"""
     (SELECT count(*) FROM human_tasks WHERE status = 'open'),
     (SELECT created_at FROM human_tasks WHERE status = 'open' ORDER BY created_at LIMIT 1)
 """
+_WAITING = f"SELECT lane, count(*) FROM runs WHERE {STANDS} GROUP BY lane"
 _FOLD = f"""
     WITH mine AS MATERIALIZED (SELECT pg_try_advisory_xact_lock({locks.COUNTS}) AS held),
     gone AS (DELETE FROM run_counts WHERE (SELECT held FROM mine) RETURNING tenant, status, runs)
@@ -30,6 +35,9 @@ _FOLD = f"""
 async def gauges(connections: Connections) -> Gauges:
     """How much there is just now."""
     ((counts, runnable, leases, oldest, tasks, oldest_task),) = await connections.read(_GAUGES, prepare=False)
+    queues: Counter[str] = Counter()
+    for lane, number in await connections.read(_WAITING, prepare=False):
+        queues[lane_of(lane).queue] += int(number)
     statuses = dict.fromkeys(RunStatus, 0)
     statuses |= {RunStatus(status): int(runs) for status, runs in (loads(counts) if counts else {}).items()}
     return Gauges(
@@ -39,6 +47,7 @@ async def gauges(connections: Connections) -> Gauges:
         open_tasks=tasks,
         oldest_open_task_at=oldest_task,
         leases=leases,
+        queues=dict(queues),
     )
 
 

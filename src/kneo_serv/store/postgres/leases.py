@@ -6,34 +6,13 @@ import secrets
 import socket
 from collections.abc import Sequence
 
-import psycopg
-
 from kneo_serv.model.ids import Owner, RunId
-from kneo_serv.store.contract import Claim, TimerKind
+from kneo_serv.store.contract import TimerKind
 from kneo_serv.store.postgres.connections import Connections, Link
-from kneo_serv.store.postgres.faults import is_lost
-from kneo_serv.store.postgres.functions import WAITS
 from kneo_serv.store.postgres.rows import NOW
 
 FREE = f"phase = 'runnable' AND (lease_owner IS NULL OR lease_expires_at <= {NOW})"
 """Runs that could be claimed now."""
-_CLAIM = f"""
-    WITH found AS MATERIALIZED (
-        SELECT id, lease_owner AS held FROM runs
-        WHERE {FREE} AND lease_owner IS DISTINCT FROM %(owner)s AND NOT (%(in_turn)s AND {WAITS})
-        ORDER BY created_at, id LIMIT %(limit)s FOR UPDATE SKIP LOCKED
-    ), given AS (
-        UPDATE runs SET fence = fence + 1, takeovers = takeovers + (held IS NOT NULL)::int, lease_owner = %(owner)s,
-            lease_expires_at = {NOW} + %(seconds)s, write_id = %(write_id)s
-        FROM found WHERE runs.id = found.id
-        RETURNING runs.id, fence, held IS NOT NULL AS takeover, takeovers, created_at
-    )
-    SELECT id, fence, takeover, takeovers FROM given ORDER BY created_at, id
-"""
-_CLAIMED = """
-    SELECT id, fence, takeovers > 0, takeovers FROM runs
-    WHERE lease_owner = %(owner)s AND write_id = %(write_id)s ORDER BY created_at, id
-"""
 _RENEW = f"""
     WITH held AS MATERIALIZED (
         SELECT id FROM runs WHERE id = ANY (%(runs)s) AND lease_owner = %(owner)s ORDER BY id FOR UPDATE
@@ -61,35 +40,6 @@ _WAKE = """
 def new_owner() -> Owner:
     """A name for a worker of this process, never the same twice: host, process id and a random part, for eyes only."""
     return Owner(f"{socket.gethostname().replace(':', '_')}:{os.getpid()}:{secrets.token_hex(6)}")
-
-
-async def claim_oldest(
-    connections: Connections, owner: Owner, *, lease_seconds: float, limit: int, in_turn: bool
-) -> list[Claim]:
-    """Gives leases of runs that are free, oldest first; those that somebody is just writing to are passed over."""
-    values = {
-        "owner": owner,
-        "seconds": lease_seconds,
-        "limit": limit,
-        "in_turn": in_turn,
-        "write_id": secrets.randbits(63),
-    }
-    lost: list[tuple[int, str] | None] = []
-
-    async def claim(link: Link) -> list[Claim]:
-        rows = []
-        if lost:
-            # A lease of which its owner does not know would keep the run from everybody.
-            await connections.settle(lost[-1])
-            rows = await link.fetch(_CLAIMED, values)
-        try:
-            return [Claim(*row) for row in rows or await link.fetch(_CLAIM, values)]
-        except psycopg.Error as error:
-            if is_lost(error):
-                lost.append(link.backend)
-            raise
-
-    return await connections.ask(claim)
 
 
 async def renew(

@@ -14,6 +14,8 @@ PLANS = 0x4B03 * _ROOM
 """Shared by those who make runs, so that none of them finds a plan that is just being removed."""
 COUNTS = 0x4B04 * _ROOM
 """Held by who adds up the changes of the counts of runs."""
+CLAIMS = 0x4B06 * _ROOM
+"""Held by who lets runs to work."""
 MIGRATIONS = 0x4B05 * _ROOM
 """Held by who changes the schema."""
 

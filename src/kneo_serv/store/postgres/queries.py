@@ -147,6 +147,31 @@ async def swap_document(connections: Connections, kind: str, name: str, text: st
     return await connections.ask(swap, repeat=False)
 
 
+async def change_document(
+    connections: Connections, kind: str, name: str, before: str | None, after: str | None
+) -> bool:
+    """Sets a document, or removes it with None, where it still reads `before`."""
+
+    async def change(link: Link) -> bool:
+        async with link.connection.transaction():
+            await link.fetch("SELECT pg_advisory_xact_lock(%s)", (locks.of_name("document", kind, name),))
+            there = await link.fetch("SELECT text FROM documents WHERE kind = %s AND name = %s", (kind, name))
+            if (there[0][0] if there else None) != before:
+                return False
+            if after is None:
+                await link.change("DELETE FROM documents WHERE kind = %s AND name = %s", (kind, name))
+            else:
+                await link.change(
+                    "INSERT INTO documents (kind, name, text) VALUES (%s, %s, %s)"
+                    " ON CONFLICT (kind, name) DO UPDATE SET text = excluded.text",
+                    (kind, name, after),
+                )
+            return True
+
+    # Done twice, it would find what it has set itself.
+    return await connections.ask(change, repeat=False)
+
+
 async def list_documents(connections: Connections, kind: str) -> Mapping[str, str]:
     """Documents of a kind by name."""
     rows = await connections.read("SELECT name, text FROM documents WHERE kind = %s ORDER BY name", (kind,))

@@ -15,6 +15,7 @@ from kneo_serv.model.run import Phase, SessionConcurrency
 from kneo_serv.model.task import HumanTask, TaskStatus
 from kneo_serv.store.contract import Append, EventRow, NewRun, Timer
 from kneo_serv.store.jsontext import dumps
+from kneo_serv.store.lanes import lane_name
 from kneo_serv.store.postgres import locks
 
 
@@ -113,6 +114,8 @@ def creation(new: NewRun) -> Creation:
         record.lease_owner,
         new.lease_seconds,
         SessionConcurrency.INTERLEAVE if record.session_id is None else new.sessions,
+        record.priority,
+        lane_name(record.queue, record.tenant, record.needs),
     )
     parts.add("plans", record.plan_hash, new.plan)
     parts.add(

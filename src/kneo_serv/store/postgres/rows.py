@@ -9,6 +9,7 @@ from kneo_serv.model.codec import decode
 from kneo_serv.model.idempotency import IdempotencyKey, KeyRecord
 from kneo_serv.model.run import Phase, RunRecord, RunStatus
 from kneo_serv.model.task import Decision, HumanRequest, HumanTask, TaskStatus
+from kneo_serv.store.lanes import lane_of
 
 NOW = "extract(epoch from clock_timestamp())::double precision"
 """The database's clock, in seconds since the epoch."""
@@ -20,7 +21,7 @@ _RUN = (
     *("workflow_name", "workflow_kind", "current_step_id", "current_step_index", "current_node_id", "continuation_id"),
     *("session_id", "parent_run_id", "environment", "error_type", "error_message", "deadline_at", "started_at"),
     *("completed_at", "input_tokens", "output_tokens", "fence", "lease_owner", "lease_expires_at", "takeovers"),
-    *("fault", "tenant", "cached_tokens", "requests", "cost_usd"),
+    *("fault", "tenant", "cached_tokens", "requests", "cost_usd", "priority", "lane"),
 )
 _TEXTS = ("input_text", "public_input_text", "output_text", "public_output_text", "tags", "metadata")
 _TASK = (
@@ -50,6 +51,8 @@ def run_record(row: Sequence[Any]) -> RunRecord:
     fields = dict(zip((*_RUN, *_TEXTS), row, strict=True))
     fields["status"] = RunStatus(fields["status"])
     fields["phase"] = Phase(fields["phase"])
+    lane = lane_of(fields.pop("lane"))
+    fields["queue"], fields["needs"] = lane.queue, lane.needs
     fields["tags"] = tuple(json.loads(fields["tags"]))
     fields["metadata"] = json.loads(fields["metadata"])
     return RunRecord(**fields)

@@ -70,7 +70,9 @@ MIGRATIONS = (
                 parent_run_id {_TEXT},
                 environment {_TEXT},
                 tenant {_TEXT},
-                write_id bigint NOT NULL
+                write_id bigint NOT NULL,
+                priority bigint NOT NULL,
+                lane {_TEXT} NOT NULL
             ) WITH (fillfactor = 85, autovacuum_vacuum_scale_factor = 0.05, autovacuum_analyze_scale_factor = 0.05)
             """,
             "CREATE INDEX runs_by_created_at ON runs (created_at, id)",
@@ -83,6 +85,13 @@ MIGRATIONS = (
             "CREATE INDEX runs_by_tenant_status ON runs (tenant, status, updated_at, id) WHERE tenant IS NOT NULL",
             "CREATE INDEX runs_with_error ON runs (updated_at, id) WHERE error_type IS NOT NULL",
             "CREATE INDEX runs_runnable ON runs (created_at, id) WHERE phase = 'runnable'",
+            # The lines that a claim looks at; a run that is born leased is never in it.
+            """
+            CREATE INDEX runs_waiting ON runs (lane, priority DESC, created_at, id)
+                WHERE phase = 'runnable' AND lease_owner IS NULL
+            """,
+            # When each tenant was let to work last, so that the next turn is another one's.
+            f"CREATE TABLE tenant_turns (tenant {_TEXT} NOT NULL PRIMARY KEY, turn double precision NOT NULL)",
             "CREATE INDEX runs_leased ON runs (id) WHERE lease_owner IS NOT NULL",
             # Answers whether a run has to wait for an earlier one of its session, however long that session is.
             """

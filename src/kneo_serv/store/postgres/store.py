@@ -9,7 +9,8 @@ from kneo_serv.model.audit import AuditEvent
 from kneo_serv.model.idempotency import KeyRecord
 from kneo_serv.model.ids import ContinuationId, Owner, PlanHash, RunId
 from kneo_serv.model.page import AuditFilter, Page, RunFilter
-from kneo_serv.model.run import RunRecord
+from kneo_serv.model.quick import replace
+from kneo_serv.model.run import RunRecord, SessionConcurrency
 from kneo_serv.model.task import HumanTask, TaskStatus
 from kneo_serv.store.contract import (
     Append,
@@ -29,7 +30,7 @@ from kneo_serv.store.contract import (
     TimerKind,
 )
 from kneo_serv.store.filters import task_conditions
-from kneo_serv.store.postgres import leases, pages, queries, retention
+from kneo_serv.store.postgres import claims, leases, pages, queries, retention
 from kneo_serv.store.postgres.address import parse
 from kneo_serv.store.postgres.batcher import Batcher
 from kneo_serv.store.postgres.connections import Connections, Link
@@ -69,6 +70,7 @@ class PostgresStore:
         )
         self._batcher = Batcher(self._connections, width=width, written=self._written)
         self._feed = Feed(self._connections)
+        self._rules = claims.RulesWatch(self._connections)
         self._batches = 0
         self._opened = False
 
@@ -109,7 +111,13 @@ class PostgresStore:
             StoreError: its id is taken, or its events are not numbered from 1.
             SessionBusyError: `sessions` is reject, and its session has a run at work.
         """
-        return bool(await self._write(creation(new)))
+        owner = new.record.lease_owner
+        if owner is None or not await self._rules.bind():
+            return bool(await self._write(creation(new)))
+        # Where rules hold, it is made first, and then claimed like all others; between the two it just waits.
+        await self._write(creation(replace(new, record=replace(new.record, lease_owner=None))))
+        in_turn = new.sessions is not SessionConcurrency.INTERLEAVE
+        return bool(await self.claim(owner, lease_seconds=new.lease_seconds, run_id=new.record.id, in_turn=in_turn))
 
     async def append(self, append: Append) -> Appended | Refused:
         """Adds events; all or nothing, durable when it returns Appended."""
@@ -123,14 +131,19 @@ class PostgresStore:
         limit: int = 1,
         run_id: RunId | None = None,
         in_turn: bool = False,
+        queues: Sequence[str] | None = None,
     ) -> Sequence[Claim]:
-        """Leases of runnable runs, oldest first. A lease of somebody else ends by running out, and only so."""
-        if run_id is not None:
-            request = named_claim(run_id, owner, lease_seconds, in_turn=in_turn)
+        """Leases of runnable runs. A lease of somebody else ends by running out, and only so."""
+        if run_id is None:
+            return await claims.claim_waiting(
+                self._database, owner, lease_seconds=lease_seconds, limit=limit, in_turn=in_turn, queues=queues
+            )
+        request = named_claim(run_id, owner, lease_seconds, in_turn=in_turn)
+
+        async def claim() -> list[Claim]:
             return cast("list[Claim]", await self._write(request))
-        return await leases.claim_oldest(
-            self._database, owner, lease_seconds=lease_seconds, limit=limit, in_turn=in_turn
-        )
+
+        return await self._rules.admitted(run_id, claim) if await self._rules.bind() else await claim()
 
     async def renew(self, owner: Owner, run_ids: Sequence[RunId], *, lease_seconds: float) -> frozenset[RunId]:
         """Makes the leases last; returns those that `owner` still holds."""
@@ -204,6 +217,10 @@ class PostgresStore:
         """Runs that could be claimed now, oldest first."""
         return await leases.runnable(self._database, limit=limit)
 
+    async def waiting(self, *, queue: str | None = None, tenant: str | None = None, at_most: int) -> int:
+        """How many runs wait for a worker; at most `at_most`."""
+        return await claims.waiting(self._database, queue=queue, tenant=tenant, at_most=at_most)
+
     async def get_task(self, continuation_id: ContinuationId) -> HumanTask | None:
         """One human task, whatever its status."""
         return await queries.get_task(self._database, continuation_id)
@@ -270,7 +287,15 @@ class PostgresStore:
 
     async def swap_document(self, kind: str, name: str, text: str | None) -> str | None:
         """Sets a document, or removes it with None; what was there right before."""
-        return await queries.swap_document(self._database, kind, name, text)
+        before = await queries.swap_document(self._database, kind, name, text)
+        self._rules.changed()
+        return before
+
+    async def change_document(self, kind: str, name: str, *, before: str | None, after: str | None) -> bool:
+        """Sets a document, or removes it with None, where it still reads `before`; whether it did."""
+        done = await queries.change_document(self._database, kind, name, before, after)
+        self._rules.changed()
+        return done
 
     async def list_documents(self, kind: str) -> Mapping[str, str]:
         """All documents of a kind by name."""
