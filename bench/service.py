@@ -98,7 +98,9 @@ async def fill(path: Path, runs: int) -> None:
     await store.open()
     start = time.time() - runs
     for first in range(0, runs, 500):
-        await asyncio.gather(*(_waiting(store, number, start + number) for number in range(first, min(first + 500, runs))))
+        await asyncio.gather(
+            *(_waiting(store, number, start + number) for number in range(first, min(first + 500, runs)))
+        )
     await store.close()
 
 
@@ -160,7 +162,9 @@ async def _lists(few: int, many: int, rounds: int) -> list[Verdict]:
                     times.append(answers.seconds[0])
             one, other = (statistics.median(times[rounds // 10 :]) for times in found)
             print(f"{name:26s}{one * 1000:9.2f}{other * 1000:9.2f}   {other / one:4.2f}")
-            verdicts.append(Verdict(other <= one * MAX_RATIO, f"{name}: {other / one:.2f} times (at most {MAX_RATIO:g})"))
+            verdicts.append(
+                Verdict(other <= one * MAX_RATIO, f"{name}: {other / one:.2f} times (at most {MAX_RATIO:g})")
+            )
     return verdicts
 
 
@@ -203,7 +207,9 @@ async def _load(port: int, seconds: float) -> list[Verdict]:
         verdicts.append(Verdict(not answers.errors, f"{name}: {answers.errors} errors"))
         if answers is not health:
             verdicts.append(
-                Verdict(tail <= middle * MAX_TAIL, f"{name}: p99 is {tail / middle:.1f} times p50 (at most {MAX_TAIL:g})")
+                Verdict(
+                    tail <= middle * MAX_TAIL, f"{name}: p99 is {tail / middle:.1f} times p50 (at most {MAX_TAIL:g})"
+                )
             )
     ratio = health.quantile(0.99) / look.quantile(0.5)
     verdicts.append(

@@ -167,6 +167,10 @@ class QueueFullError(KneoError, RuntimeError):
         self.depth = depth
         self.limit = limit
 
+    def facts(self) -> dict[str, Any]:
+        """The typed facts, by the names that clients read."""
+        return {"queue_depth": self.depth, "limit": self.limit}
+
 
 class SessionBusyError(KneoError, RuntimeError):
     """The session has a run at work, and the platform takes in one at a time; nothing was stored."""

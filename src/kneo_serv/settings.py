@@ -464,6 +464,18 @@ class Settings:
         Seconds(0, 3600, above=True),
         "How long the body of a request may take to arrive.",
     )
+    event_heartbeat_seconds: float = _setting(
+        "KNEO_SERV_EVENT_HEARTBEAT_SECONDS",
+        15.0,
+        Seconds(1, 300),
+        "After how long a silence a stream of events gives a sign of life, and how often its key is looked at again.",
+    )
+    max_event_streams: int = _setting(
+        "KNEO_SERV_MAX_EVENT_STREAMS",
+        256,
+        WholeNumber(1, 100_000),
+        "How many streams of events may be open in this process at a time.",
+    )
     metrics_enabled: bool = _setting(
         "KNEO_SERV_METRICS_ENABLED", True, Switch(), "Whether the service shows its numbers at /metrics."
     )
@@ -478,6 +490,24 @@ class Settings:
         (),
         Names(),
         "Variables with secrets of MCP servers without which the service is not ready, with commas between them.",
+    )
+    client_timeout: float = _setting(
+        "KNEO_SERV_CLIENT_TIMEOUT",
+        120.0,
+        Seconds(0, _DAY, above=True),
+        "How long the command line waits for a service to answer one request.",
+    )
+    client_retries: int = _setting(
+        "KNEO_SERV_CLIENT_RETRIES",
+        2,
+        WholeNumber(0, 100),
+        "How often the command line asks a service again that did not answer or could not do it just then.",
+    )
+    client_retry_backoff_seconds: float = _setting(
+        "KNEO_SERV_CLIENT_RETRY_BACKOFF_SECONDS",
+        0.25,
+        Seconds(0, 60, above=True),
+        "Wait before the first of these attempts, doubled with each one; a service that asks for more gets more.",
     )
 
     @classmethod

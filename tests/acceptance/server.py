@@ -7,6 +7,7 @@ import subprocess
 import threading
 from collections.abc import Iterator
 from dataclasses import dataclass, field
+from pathlib import Path
 
 import httpx
 
@@ -21,6 +22,8 @@ class Server:
 
     process: subprocess.Popen[str]
     url: str
+    folder: Path
+    """Where it works."""
     log: list[str] = field(default_factory=list)
     """The lines of stderr so far."""
 
@@ -41,7 +44,7 @@ def serving(shell: Shell, *words: str) -> Iterator[Server]:
         try:
             assert process.stdout is not None
             assert process.stderr is not None
-            server = Server(process, "")
+            server = Server(process, "", shell.folder)
             # Somebody has to read, or the process stands still when the pipe is full.
             reader = threading.Thread(target=lambda: server.log.extend(process.stderr or ()), daemon=True)
             reader.start()

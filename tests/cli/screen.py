@@ -85,6 +85,10 @@ class Terminal:
                 raise AssertionError(f"it did not come to that:\n{self.screen.text}")
         return self.screen.text
 
+    def type(self, text: str) -> None:
+        """What the person types."""
+        os.write(self._master, text.encode())
+
     def end(self) -> int:
         """Watches to the end of the process; its exit code."""
         while self._watch():
@@ -120,7 +124,7 @@ def terminal(
         process = subprocess.Popen(
             [sys.executable, "-m", "kneo_serv", *words],
             cwd=folder,
-            env={**own, "TERM": term, "COLUMNS": "", "LINES": "", **(variables or {})},
+            env={**own, "HOME": str(folder), "TERM": term, "COLUMNS": "", "LINES": "", **(variables or {})},
             stdin=slave,
             stdout=out if piped else slave,
             stderr=slave,

@@ -1,3 +1,4 @@
+import os
 import subprocess
 import sys
 from pathlib import Path
@@ -23,7 +24,11 @@ def imported(folder: Path, *words: str) -> set[str]:
         "finally:\n"
         "    print(*sorted({name.split('.')[0] for name in sys.modules}), file=sys.stderr)\n"
     )
-    done = subprocess.run([sys.executable, "-c", program], cwd=folder, capture_output=True, text=True, check=False)
+    # Without the profiles of whoever runs this.
+    own = {**os.environ, "HOME": str(folder)}
+    done = subprocess.run(
+        [sys.executable, "-c", program], cwd=folder, env=own, capture_output=True, text=True, check=False
+    )
     assert done.returncode == 0, done.stdout + done.stderr
     return set(done.stderr.splitlines()[-1].split())
 

@@ -46,7 +46,7 @@ def run(folder: Path, *words: str, **more: str) -> subprocess.CompletedProcess[s
     kept = {name: value for name, value in os.environ.items() if not name.startswith(("KNEO_", "OPENAI_"))}
     path = os.pathsep.join([str(folder), *(entry for entry in sys.path if entry)])
     return subprocess.run(
-        [sys.executable, *words], cwd=folder, env={**kept, "PYTHONPATH": path, **more},
+        [sys.executable, *words], cwd=folder, env={**kept, "HOME": str(folder), "PYTHONPATH": path, **more},
         capture_output=True, text=True, timeout=120, check=False,
     )  # fmt: skip
 

@@ -17,7 +17,7 @@ def test_the_agent_answers_with_what_the_server_knows(tmp_path: Path) -> None:
     done = subprocess.run(
         [sys.executable, "-P", "-m", "kneo_serv", "run", "examples/mcp_agent.yaml", "--input", "Please search for tea"],
         cwd=tmp_path,
-        env={**os.environ, "PATH": path},
+        env={**os.environ, "HOME": str(tmp_path), "PATH": path},
         capture_output=True,
         text=True,
         timeout=120,

@@ -38,6 +38,8 @@ SECRETS = {
     'near {"password": 123, "b": {"api_key": 12}}': 'near {"password": "[REDACTED]", "b": {"api_key": "[REDACTED]"}}',
     "connect(password=x)": "connect(password=[REDACTED])",
     "client_secret: abc": "client_secret: [REDACTED]",
+    "credentials: read": "credentials: [REDACTED]",
+    "credentials:readable": "credentials:[REDACTED]",
     "?access_token=abc&page=2": "?access_token=[REDACTED]&page=2",
     "secret_key=abc": "secret_key=[REDACTED]",
     "the API key: abc": "the API key: [REDACTED]",
@@ -60,6 +62,8 @@ PLAIN = [
     "password: null",
     'cut {"password": null}, {"token": 12}',
     "token: ]",
+    "Missing required scope: credentials:read",
+    "viewer,credentials:read,runs:write",
     "a session_id of s-1",
     "",
 ]

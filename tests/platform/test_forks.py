@@ -242,7 +242,8 @@ def test_another_model_answers_for_all_agents_from_there_on(world: World) -> Non
     parent = world.run(flow=flow)
     child = world.manager.fork_run(parent.run_id, at_sequence=2, model={"provider": "dummy", "name": "second"})
     assert child.status == "completed"
-    models = [line["model_name"] for line in world.manager.get_trace(child.run_id) if line["model_name"]]
+    trace = world.manager.get_trace(child.run_id)
+    models = [line["model_name"] for line in trace if line["type"] == "model_turn_completed"]
     assert models == ["first", "second"]
     ours, theirs = world.manager.get_run(parent.run_id), world.manager.get_run(child.run_id)
     assert ours.plan_hash != theirs.plan_hash

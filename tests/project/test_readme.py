@@ -7,11 +7,14 @@ import shlex
 import shutil
 import subprocess
 import sys
+from contextlib import ExitStack
 from pathlib import Path
 
 import pytest
 
 from kneo_serv.testing.scripted_openai import ScriptedOpenAI, text
+from tests.acceptance.server import serving
+from tests.acceptance.shell import Shell
 
 ROOT = Path(__file__).resolve().parents[2]
 README = (ROOT / "README.md").read_text()
@@ -29,9 +32,10 @@ def folder(tmp_path: Path) -> Path:
     return tmp_path
 
 
-def _environment(**more: str) -> dict[str, str]:
+def _environment(home: Path, **more: str) -> dict[str, str]:
     kept = {name: value for name, value in os.environ.items() if not name.startswith(("KNEO_", "OPENAI_"))}
-    return {**kept, "PYTHONPATH": os.pathsep.join(path for path in sys.path if path), **more}
+    path = os.pathsep.join(path for path in sys.path if path)
+    return {**kept, "HOME": str(home), "PYTHONPATH": path, **more}
 
 
 def _kneo(folder: Path, command: str, environment: dict[str, str]) -> tuple[str, str]:
@@ -47,9 +51,15 @@ def test_the_readme_has_the_commands_of_the_quickstart() -> None:
 
 def test_every_command_of_the_readme_works_in_the_order_of_the_readme(folder: Path) -> None:
     ids: dict[str, str] = {}
-    with ScriptedOpenAI(lambda request: text("Three bullet points.")) as model:
-        environment = _environment(OPENAI_API_KEY="sk-readme", OPENAI_BASE_URL=model.base_url)
+    with ExitStack() as stack:
+        model = stack.enter_context(ScriptedOpenAI(lambda request: text("Three bullet points.")))
+        environment = _environment(folder, OPENAI_API_KEY="sk-readme", OPENAI_BASE_URL=model.base_url)
+        url = ""
         for command in COMMANDS:
+            if command == "kneo service serve":
+                url = stack.enter_context(serving(Shell(folder))).url
+                continue
+            command = command.replace("http://127.0.0.1:8000", url)
             for name, value in ids.items():
                 command = command.replace(f"<{name}>", value)
             answer, told_beside = _kneo(folder, command, environment)
@@ -65,8 +75,8 @@ def test_every_command_of_the_readme_works_in_the_order_of_the_readme(folder: Pa
 def test_the_python_of_the_readme_runs_and_pauses(folder: Path) -> None:
     (script,) = re.findall(r"```python\n(.*?)```", README, re.DOTALL)
     done = subprocess.run(
-        [sys.executable, "-c", script], cwd=folder, env=_environment(), capture_output=True, text=True, timeout=60,
-        check=False,
+        [sys.executable, "-c", script], cwd=folder, env=_environment(folder), capture_output=True, text=True,
+        timeout=60, check=False,
     )  # fmt: skip
     assert done.returncode == 0, done.stderr
     assert re.fullmatch(r"paused req_[0-9a-f-]{36}\n", done.stdout)

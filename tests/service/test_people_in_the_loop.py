@@ -111,6 +111,7 @@ def test_a_holder_of_one_key_walks_the_chapter(tmp_path: Path, monkeypatch: pyte
         assert escalated["pending_human_request"]["original_expires_at"] == escalated["expires_at"]
         (event,) = client.get("/v1/audit-events", params={"event_type": "human.escalated"}).json()["events"]
         assert (event["actor"], event["metadata"]["on_timeout"]) == (None, "escalate")
+        assert event["metadata"]["assignee"] == "[REDACTED_EMAIL]"
         body = {"request_id": escalated["pending_human_request_id"], "decision": "edited", "content": "Monday."}
         done = client.post(f"/v1/continuations/{late['continuation_id']}/resume", json=body).json()
         assert (done["status"], done["output_text"]) == ("completed", "Published: Monday.")

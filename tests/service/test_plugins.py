@@ -287,7 +287,8 @@ def _kneo(folder: Path, site: Path, *words: str, **more: str) -> subprocess.Comp
     kept = {name: value for name, value in os.environ.items() if not name.startswith("KNEO_")}
     path = os.pathsep.join([str(site), *(entry for entry in sys.path if entry)])
     return subprocess.run(
-        [sys.executable, "-m", "kneo_serv", *words], cwd=folder, env={**kept, "PYTHONPATH": path, **more},
+        [sys.executable, "-m", "kneo_serv", *words], cwd=folder,
+        env={**kept, "HOME": str(folder), "PYTHONPATH": path, **more},
         capture_output=True, text=True, timeout=120, check=False,
     )  # fmt: skip
 

@@ -212,6 +212,28 @@ def test_a_failed_run_is_continued_after_its_last_finished_step(client: TestClie
     assert (detail["error"], detail["run_id"], detail["status"]) == ("run_state_conflict", run_id, "completed")
 
 
+def test_the_patience_of_whoever_continues_a_run_is_its_own(client: TestClient) -> None:
+    spec = copy.deepcopy(WAITS)
+    spec["workflow"]["steps"].insert(0, {"id": "first", "kind": "function", "ref": "first"})
+    spec["components"]["functions"]["first"] = {"implementation": "tests.service.test_runs.fail_while_broken"}
+    BROKEN.set()
+    run_id = started(client, spec).json()["run_id"]
+    BROKEN.clear()
+    answer = client.post(f"/v1/runs/{run_id}/continue", params={"wait": 0})
+    assert (answer.status_code, answer.json()["status"]) == (202, "running")
+    OPEN.set()
+    assert ended(client, run_id)["status"] == "completed"
+    assert client.post(f"/v1/runs/{run_id}/continue", params={"wait": -1}).status_code == 422
+
+
+def test_several_statuses_let_any_of_them_pass(client: TestClient) -> None:
+    for spec in (STEPS, HUMAN, FAILING):
+        started(client, spec)
+    told = client.get("/v1/runs", params={"status": "paused, failed"}).json()
+    assert sorted(row["status"] for row in told["runs"]) == ["blocked", "failed"]
+    assert (told["total"], told["total_exact"]) == (2, True)
+
+
 def test_a_run_that_waits_for_a_person_is_not_continued(client: TestClient) -> None:
     run_id = started(client, HUMAN).json()["run_id"]
     assert refusal(client.post(f"/v1/runs/{run_id}/continue"), 409)["error"] == "run_state_conflict"

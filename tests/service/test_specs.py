@@ -76,6 +76,8 @@ def test_a_compiled_spec_is_summed_up(client: TestClient) -> None:
     assert told["ok"] is True
     assert told["summary"]["has_root_workflow"] is True
     assert told["summary"]["component_agents"] == []
+    assert (told["summary"]["model"], told["summary"]["step_count"]) == ("dummy/dummy", 2)
+    assert ask(client, "compile", spec=STEPS).json()["summary"]["plan_hash"] == told["summary"]["plan_hash"]
     summary = ask(client, "explain", spec=STEPS).json()["summary"]
     assert (summary["root_agent"], summary["root_workflow"]) == ("echo", "two-steps")
 

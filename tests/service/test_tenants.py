@@ -18,6 +18,7 @@ from kneo_serv.service import create_app
 from kneo_serv.service.auth import AuthConfig
 from kneo_serv.service.routes import METRICS, ROUTERS
 from tests.service.doors import AGENT, HUMAN, door, platform_in
+from tests.service.listening import listening
 
 NORTH, SOUTH = "north", "south"
 KEYS = AuthConfig.from_plaintext_keys(
@@ -53,10 +54,11 @@ class Row:
     - `makes`: a new run. It belongs to the caller's tenant.
     - `some`: an answer that may tell of runs. It tells nothing of those of another tenant.
     - `locked`: what holds for all tenants. Nobody who is confined to one may change it.
+    - `stream`: what goes on and on. It tells nothing of another tenant, be it old or new.
     - `shared`: nothing of any tenant; `why` says so.
     """
 
-    kind: Literal["one", "many", "makes", "some", "locked", "shared"]
+    kind: Literal["one", "many", "makes", "some", "locked", "stream", "shared"]
     body: Callable[[Belongings], Any] | None = None
     query: Mapping[str, Any] = field(default_factory=dict)
     why: str = ""
@@ -92,6 +94,8 @@ TABLE: Mapping[str, Row] = {
     "GET /runs/{}/trace": ONE,
     "GET /runs/{}/checkpoints": ONE,
     "GET /runs/{}/checkpoints/diff": ONE,
+    "GET /runs/{}/events": Row("one", query={"until": "rest"}),
+    "GET /events": Row("stream"),
     "GET /human-tasks": MANY,
     "GET /human-tasks/{}": ONE,
     "POST /human-tasks/{}/resume": Row("one", answer),
@@ -264,6 +268,24 @@ def test_who_is_confined_to_a_tenant_changes_nothing_that_holds_for_all(world: W
     mine = world.given(NORTH)
     assert world.ask(key, TABLE[key], mine, by=NORTH).status_code == 403
     assert world.ask(key, TABLE[key], mine, by="all").status_code == 200
+
+
+@pytest.mark.parametrize("key", sorted(key for key, row in rows("stream")))
+def test_a_stream_tells_nothing_of_another_tenant(world: World, key: str) -> None:
+    path = f"/v1{key.split(' ')[1]}"
+
+    async def story() -> None:
+        theirs, mine = [await asyncio.to_thread(world.given, tenant) for tenant in (SOUTH, NORTH)]
+        key_of_north = {"Authorization": "Bearer north-key"}
+        async with listening(world.client.app, path, {"after": 0}, headers=key_of_north) as listener:
+            await listener.named("human_intervention_requested")
+            later, mine_too = [await asyncio.to_thread(world.given, tenant) for tenant in (SOUTH, NORTH)]
+            await listener.named("human_intervention_requested", 2)
+            assert {event.data["run_id"] for event in listener.events} == {mine.run_id, mine_too.run_id}
+            for its in (theirs, later):
+                assert not [trace for trace in its.traces if trace in listener.text]
+
+    asyncio.run(story())
 
 
 def test_an_idempotency_key_of_one_tenant_means_nothing_to_another_of_the_same_name() -> None:

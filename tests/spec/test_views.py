@@ -160,6 +160,7 @@ def test_the_report_says_when_people_are_missing() -> None:
     review = compiler().policy_report(data(HEAD + "components: {humans: {h: {}}}\n"))["human_review"]
     assert (review["required"], review["requirements"][0]["code"]) == (False, "I_HUMAN_REVIEW_CONFIGURED")
     assert compiler().policy_report({"version": "v1"})["valid"] is False
+    assert compiler(tools=Tools()).policy_report(data(HEAD + "  tools: [nowhere]\n"))["valid"] is False
 
 
 @pytest.mark.parametrize(

@@ -10,6 +10,7 @@ from typer.core import TyperGroup
 from kneo_serv.cli.exit_codes import ExitCode
 from kneo_serv.cli.failure import show_failure
 from kneo_serv.cli.files import file_error
+from kneo_serv.cli.refusal import Interrupted
 from kneo_serv.cli.terminal import fail, note, show_json
 from kneo_serv.errors import KneoError
 
@@ -40,7 +41,8 @@ class KneoGroup(TyperGroup):
             show_failure(file_error(error), as_json=as_json)
             raise typer.Exit(ExitCode.FAILURE) from error
         except KeyboardInterrupt as error:
-            note("\nInterrupted. A run that was under way is kept: see `kneo runs list`, and `kneo runs continue`.")
+            kept = "A run that was under way is kept: see `kneo runs list`, and `kneo runs continue`."
+            note(f"\nInterrupted. {error.message if isinstance(error, Interrupted) else kept}")
             raise typer.Exit(ExitCode.INTERRUPTED) from error
         except Exception as error:  # the last line of defence of a command line: a script must see JSON and a code
             if as_json:

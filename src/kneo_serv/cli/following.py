@@ -21,6 +21,8 @@ class Listener:
 
     on_event: Callable[[Recorded], None]
     on_text: "Callable[[TextDelta], None] | None" = None
+    on_remark: Callable[[str], None] = lambda text: None
+    """Hears in words what there is no event for."""
 
 
 @contextmanager
@@ -38,10 +40,10 @@ def following(*, silent: bool, stream: bool = True) -> Iterator[Listener]:
         from kneo_serv.cli.live import watching
 
         with redirect_stdout(sys.stderr), watching() as board:
-            yield Listener(board.happened, board.said if stream else None)
+            yield Listener(board.happened, board.said if stream else None, board.remark)
     else:
         with redirect_stdout(sys.stderr):
-            yield Listener(_say_plainly)
+            yield Listener(_say_plainly, on_remark=note)
 
 
 def _say_nothing(recorded: Recorded) -> None:

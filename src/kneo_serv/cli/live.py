@@ -59,6 +59,10 @@ class Board:
         if line := happened(event):
             self._console.print(Text(printable(line)))
 
+    def remark(self, text: str) -> None:
+        """Prints a line above the board."""
+        self._console.print(Text(printable(text)))
+
     def said(self, delta: TextDelta) -> None:
         """Takes in a piece of what a model is saying."""
         with self._lock:

@@ -5,18 +5,47 @@ from collections.abc import Mapping, Sequence
 from contextlib import redirect_stdout
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Protocol
 
-from kneo_serv.cli.workspace import Workspace, open_workspace
+from kneo_serv.cli.workspace import Workspace
 
 if TYPE_CHECKING:
-    from kneo_serv.spec import CompiledAgentPackage, SpecCompiler, ValidationReport
+    from kneo_serv.spec import Diagnostic, SpecCompiler, ValidationReport
     from kneo_serv.spec.environment_policy import EnvironmentPolicy
 
 
-@dataclass(frozen=True, slots=True)
-class Subject:
+class Subject(Protocol):
     """One spec in one environment, with overlays over it, the project's defaults under it and its policy around it."""
+
+    @property
+    def path(self) -> str:
+        """The file that was named."""
+        ...
+
+    def report(self) -> "ValidationReport":
+        """What the checks and the environment's policy say. Raises SpecParseError."""
+        ...
+
+    def compiled(self) -> "tuple[dict[str, Any], list[Diagnostic]]":
+        """What the compiler makes of it, by name, and what it found. Raises SpecCompilationError."""
+        ...
+
+    def summary(self) -> dict[str, Any]:
+        """What it holds, by name. Raises SpecCompilationError when it has errors."""
+        ...
+
+    def graph(self) -> dict[str, Any]:
+        """Its workflow as nodes and edges. Raises InvalidRequestError when it has none."""
+        ...
+
+    def policies(self) -> dict[str, Any]:
+        """What its agents may do, and which people look at it."""
+        ...
+
+
+@dataclass(frozen=True, slots=True)
+class LocalSubject:
+    """A spec as the compiler in this process sees it."""
 
     path: str
     environment: str
@@ -36,17 +65,17 @@ class Subject:
             SpecParseError: a file is no YAML or JSON mapping.
         """
         report = self.compiler.validate(self.path, **self._with)
-        if self.policy is not None and not report.has_errors:
-            from kneo_serv.spec import KneoSpec
-            from kneo_serv.spec.environment_policy import enforce
+        return report if self.policy is None else judged(self.policy, self.merged(), report)
 
-            report.diagnostics += enforce(self.policy, KneoSpec.model_validate(self.merged()), report.diagnostics)
-        return report
+    def compiled(self) -> "tuple[dict[str, Any], list[Diagnostic]]":
+        """What the compiler makes of it, by name, and what it found.
 
-    def package(self) -> "CompiledAgentPackage":
-        """What the compiler makes of it. Raises SpecCompilationError when it has errors, or the policy refuses it."""
+        Raises:
+            SpecCompilationError: it has errors, or the policy refuses it.
+        """
         self.refuse_faults()
-        return self.compiler.compile(self.path, **self._with)
+        package = self.compiler.compile(self.path, **self._with)
+        return package.summary(), package.diagnostics
 
     def summary(self) -> dict[str, Any]:
         """What it holds, by name. Raises SpecCompilationError when it has errors."""
@@ -73,18 +102,22 @@ class Subject:
             raise SpecCompilationError(report)
 
 
-def open_subject(
-    spec: Path | None,
-    environment: str | None,
-    overlays: Sequence[Path] | None,
-    *,
-    tools: Sequence[str] | None = None,
-    factory: str | None = None,
-) -> Subject:
+def judged(
+    policy: "EnvironmentPolicy | None", document: Mapping[str, Any], report: "ValidationReport"
+) -> "ValidationReport":
+    """The report, with what the policy demands of a spec that the checks let pass."""
+    if policy is not None and not report.has_errors:
+        from kneo_serv.spec import KneoSpec
+        from kneo_serv.spec.environment_policy import enforce
+
+        report.diagnostics += enforce(policy, KneoSpec.model_validate(document), report.diagnostics)
+    return report
+
+
+def open_local_subject(workspace: Workspace, spec: Path | None, overlays: Sequence[Path] | None) -> LocalSubject:
     """The spec that a command line names, ready to be looked at. Raises CustomCodeError."""
     from kneo_serv.service.factory import create_compiler
 
-    workspace = open_workspace(environment, tools=tools, factory=factory)
     path = workspace.spec(spec)
     # What the project's own code prints must not stand in the answer.
     with redirect_stdout(sys.stderr):
@@ -94,9 +127,9 @@ def open_subject(
 
 def subject_in(
     workspace: Workspace, spec: Path | None, overlays: Sequence[Path] | None, compiler: "SpecCompiler"
-) -> Subject:
+) -> LocalSubject:
     """A spec of this workspace, as this compiler sees it."""
-    return Subject(
+    return LocalSubject(
         path=str(workspace.spec(spec)),
         environment=workspace.environment,
         overlays=tuple(workspace.overlays(overlays)),

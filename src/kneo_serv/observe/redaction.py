@@ -84,6 +84,8 @@ _PLAIN_WORDS = frozenset(
 )
 """What follows the word bearer in ordinary sentences."""
 _NOTHING = frozenset({"", "null", "none", "true", "false"})
+_SCOPE = "credentials:read"
+"""The name of a scope that looks like a secret behind its name; whoever lacks it is told so."""
 
 
 def redact_text(text: str) -> str:
@@ -253,6 +255,8 @@ def _looks_random(word: str) -> bool:
 def _without_value(match: re.Match[str]) -> str:
     value, quote, scheme = match["value"], match["quote"] or "", match["scheme"] or ""
     bare, tail = _split_brackets(value[len(scheme) :])
+    if f"{match['name']}{quote}{match['gap']}{bare}" == _SCOPE:
+        return match[0]
     if bare.lower() in _NOTHING or ("token" in match["name"].lower() and bare.replace(".", "", 1).isdigit()):
         return match[0]
     if (opened := _OPENING.match(bare)) is not None:

@@ -88,6 +88,8 @@ def _entry(
             }
             names = {OnTimeout.FAIL: "human.expired", OnTimeout.CONTINUE: "human.continued"}
             name = names.get(event.on_timeout, "human.escalated")
+            if event.on_timeout is OnTimeout.ESCALATE:
+                metadata["assignee"] = event.assignee
             return name, event.continuation_id, None, metadata
         case ev.RunCancelled():
             return "run.cancelled", None, event.actor, {"reason": event.reason}

@@ -207,6 +207,7 @@ class Forks:
         timers = () if deadline is None else (Timer(run.id, TimerKind.RUN_DEADLINE, "", deadline),)
         facts = {"parent_run_id": record.id, "at_sequence": event.at_sequence, "changed": list(event.changed)}
         created = {
+            "async_mode": not held,
             "target": record.target,
             "environment": record.environment,
             "session_id": record.session_id,

@@ -75,7 +75,13 @@ class Humans:
             return None
         request = task.request
         expired = ev.HumanExpired(
-            task.key, task.step_id, continuation_id, request.on_timeout, request.timeout_seconds, task.expires_at
+            task.key,
+            task.step_id,
+            continuation_id,
+            request.on_timeout,
+            request.timeout_seconds,
+            task.expires_at,
+            request.assignee,
         )
         match request.on_timeout:
             case OnTimeout.FAIL:

@@ -21,6 +21,7 @@ from kneo_serv.platform.auditing import audit_event
 from kneo_serv.platform.chance import RandomIds, SystemClock
 from kneo_serv.platform.draft import Draft
 from kneo_serv.platform.equipment import Runtimes
+from kneo_serv.platform.feed import Feed, FeedFilter, FeedStretch
 from kneo_serv.platform.fleet import Fleet
 from kneo_serv.platform.forking import AgentProblem, ForkRequest, Forks
 from kneo_serv.platform.humans import Humans
@@ -41,6 +42,7 @@ from kneo_serv.platform.streams import StreamItem, Streams, Until
 from kneo_serv.platform.submission import Submission, created_of, record_of
 from kneo_serv.platform.timekeeper import Timekeeper
 from kneo_serv.platform.tracing import Tracing
+from kneo_serv.platform.views import LightEvent
 from kneo_serv.platform.waits import Waits
 from kneo_serv.platform.watch import Watch
 from kneo_serv.platform.workers import Workers
@@ -105,6 +107,7 @@ class Platform:
             tracing=self._tracing,
         )
         self._streams = Streams(store, self._speech, self._watch, self._workers)
+        self._feed = Feed(store, self._watch)
         self._outside = Outside(self._journal, clock=self._clock)
         self._humans = Humans(store, self._outside)
         self.forks = Forks(
@@ -156,6 +159,7 @@ class Platform:
         await self._timekeeper.stop()
         self._workers.stop()
         self._watch.look_all()
+        await self._feed.close()
         # The workers have every leg left when the time is over, those of the dispatcher too.
         drained, _ = await asyncio.gather(self._workers.drain(timeout), self._dispatcher.stop(timeout + _LEAVING))
         # Callers that were waiting are set free, and have their answers before the store goes.
@@ -223,6 +227,7 @@ class Platform:
         opened = self._journal.begin(submission.plan, run_id, created, now)
         record = opened.record = record_of(submission, created, run_id, now)
         metadata = {
+            "async_mode": not hold,
             "target": submission.target,
             "environment": submission.environment,
             "session_id": submission.session_id,
@@ -231,6 +236,8 @@ class Platform:
             "inline_spec": submission.metadata.get("spec_path") is None,
             "metadata": submission.metadata.get("caller_metadata", {}),
         }
+        if "skills_overlay" in submission.metadata:
+            metadata["skills_overlay"] = submission.metadata["skills_overlay"]
         timers = (
             (Timer(run_id, TimerKind.RUN_DEADLINE, "", created.deadline_at),) if created.deadline_at is not None else ()
         )
@@ -399,6 +406,40 @@ class Platform:
             ) as items:
                 async for item in items:
                     yield item
+
+    async def feed(self, *, after: int | None = None, chosen: FeedFilter | None = None) -> AsyncGenerator[LightEvent]:
+        """The events of all runs, in the order in which they became durable, and then those to come, for ever.
+
+        None is skipped and none comes twice, whoever wrote it, and however slow the caller is: one who goes on with
+        the last `position`, in this process or in another one at the same store, misses nothing.
+
+        Args:
+            after: Position of the last event that the caller knows already; 0 tells all that are kept, None only those
+                from now on.
+            chosen: Which events. None means all of them.
+
+        Raises:
+            InvalidRequestError: `after` is below 0.
+            StoreError: the store could not be read.
+            PlatformClosedError: the platform was shut down.
+        """
+        async with contextlib.aclosing(
+            self.feed_stretches(chosen or FeedFilter(), after=await self.feed_position(after))
+        ) as stretches:
+            async for stretch in stretches:
+                for event in stretch.events:
+                    yield event
+
+    async def feed_position(self, after: int | None) -> int:
+        """The position from which `feed` follows: the present one for None. Raises InvalidRequestError."""
+        return await self._feed.begin(after)
+
+    async def feed_stretches(self, chosen: FeedFilter, *, after: int) -> AsyncGenerator[FeedStretch]:
+        """What `feed` tells behind a position that `feed_position` gave, with how far it has looked; raises as it."""
+        with self.in_use():
+            async with contextlib.aclosing(self._feed.follow(chosen, after=after)) as stretches:
+                async for stretch in stretches:
+                    yield stretch
 
     def on_append(self, hook: Callable[[Append], None]) -> None:
         """Calls `hook` after everything that this process has durably appended to any run."""

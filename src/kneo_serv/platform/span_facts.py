@@ -136,7 +136,7 @@ def agent_attributes(agent: AgentPlan, operation: str) -> Attributes:
     return {
         names.OPERATION: operation,
         names.AGENT_NAME: agent.name,
-        names.PROVIDER: names.provider_name(_provider(agent)),
+        names.PROVIDER: names.provider_name(provider_of(agent)),
         names.REQUEST_MODEL: None if model is None else model.name,
         names.RUNTIME_MODE: agent.runtime.preferred_mode.value,
     }
@@ -193,7 +193,8 @@ def guardrail_attributes(event: ev.GuardrailStarted | ev.GuardrailApplied) -> At
     return facts
 
 
-def _provider(agent: AgentPlan) -> str:
+def provider_of(agent: AgentPlan) -> str:
+    """The name of the provider that answers for this agent."""
     runtime, model = agent.runtime, agent.model
     named = runtime.native_provider if runtime.preferred_mode is RuntimeMode.NATIVE else runtime.bridge_provider
     return named or (model.provider if model is not None else _DUMMY)

@@ -23,7 +23,7 @@ from kneo_serv.store.contract import Store
 
 __all__ = ["StreamItem", "Streams", "TextDelta", "Until", "checked"]
 
-_PAGE = 500
+_PAGE = 100
 _LONGEST_QUEUE = 200_000
 """Characters of text that wait for one follower."""
 

@@ -18,6 +18,7 @@ from kneo_serv.platform.leg import Leg
 from kneo_serv.platform.memory import Asking, Conversation, Memories
 from kneo_serv.platform.outcome import Spoken
 from kneo_serv.platform.output_size import check_size
+from kneo_serv.platform.span_facts import provider_of
 from kneo_serv.platform.speech import Speech
 from kneo_serv.platform.toolcalls import ToolCalls
 from kneo_serv.platform.wrapping import Wrapping
@@ -81,7 +82,8 @@ class Turns:
         turn = await _in_time(self._wrapping.turn(agent, request, runtime.turn, about), effect.step)
         check_size(plan, turn.text)
         turn = replace(turn, usage=turn.usage + told.usage)
-        spoken = Spoken(effect.key, effect.step.id, effect.attempt, effect.turn, turn, told.metadata or {})
+        metadata = {**(told.metadata or {}), **_asked(agent)}
+        spoken = Spoken(effect.key, effect.step.id, effect.attempt, effect.turn, turn, metadata)
         return spoken if effect.planning else await self._judged(plan, effect, agent, spoken)
 
     async def _judged(self, plan: Plan, effect: RunAgentTurn, agent: AgentPlan, spoken: Spoken) -> Spoken:
@@ -112,6 +114,13 @@ class Turns:
                 self._schemas.popitem(last=False)
         misfit = await self._pool.run(schema.misfit, value, name=f"The check of the answer of {agent.name!r}")
         return bare, None if misfit is None else f"{misfit}."
+
+
+def _asked(agent: AgentPlan) -> dict[str, str]:
+    """Who is asked, as the trace tells it; no mode where there are two that may answer."""
+    mode, fallback = agent.runtime.preferred_mode, agent.runtime.fallback_mode
+    told = {"model_provider": provider_of(agent)}
+    return told if fallback not in (None, mode) else told | {"runtime_mode": mode.value}
 
 
 async def _in_time(answer: Awaitable[Turn], step: Step) -> Turn:

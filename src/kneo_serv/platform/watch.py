@@ -27,6 +27,7 @@ class Watch:
         self._waiters: dict[RunId, list[asyncio.Event]] = {}
         self._hooks: dict[RunId, Callable[[], None]] = {}
         self._listeners: dict[RunId, list[Callable[[], None]]] = {}
+        self._everywhere: list[Callable[[], None]] = []
         self._task: asyncio.Task[None] | None = None
 
     def appended(self, run_id: RunId, seq: int, *, at_work: bool) -> None:
@@ -37,6 +38,7 @@ class Watch:
             self.look(run_id)
         else:
             self._tell(run_id)
+        self._tell_everywhere()
 
     def look(self, run_id: RunId) -> None:
         """Whoever waits for the run should look at it."""
@@ -74,10 +76,22 @@ class Watch:
 
         return stop
 
+    def listen_everywhere(self, hook: Callable[[], None]) -> Callable[[], None]:
+        """Calls `hook` whenever any journal may have grown, whoever wrote it; returns what ends that."""
+        self._everywhere.append(hook)
+        self._ensure()
+
+        def stop() -> None:
+            if hook in self._everywhere:
+                self._everywhere.remove(hook)
+
+        return stop
+
     def look_all(self) -> None:
         """Whoever waits for any run, or listens to it, should look at it."""
         for run_id in list({**self._waiters, **self._listeners}):
             self.look(run_id)
+        self._tell_everywhere()
 
     @contextmanager
     def turns(self, run_id: RunId) -> Iterator[asyncio.Event]:
@@ -106,6 +120,10 @@ class Watch:
         for hook in list(self._listeners.get(run_id, ())):
             hook()
 
+    def _tell_everywhere(self) -> None:
+        for hook in list(self._everywhere):
+            hook()
+
     def _forget(self, run_id: RunId) -> None:
         """Looks no more after a run in which nobody is interested."""
         if run_id not in self._waiters and run_id not in self._hooks and run_id not in self._listeners:
@@ -117,17 +135,20 @@ class Watch:
 
     async def _ask(self) -> None:
         known = -1
-        while self._seen:
+        while self._seen or self._everywhere:
             try:
                 version = await self._store.changes()
                 if version != known:
                     known = version
+                    self._tell_everywhere()
                     await self._compare()
             except StoreError as error:
                 log.warning("cannot look for changes of other processes: %s", error)
             await asyncio.sleep(self._interval)
 
     async def _compare(self) -> None:
+        if not self._seen:
+            return
         for head in await self._store.heads(list(self._seen)):
             before = self._seen.get(head.run_id)
             if before is None or head.seq <= before:

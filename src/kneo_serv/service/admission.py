@@ -54,13 +54,22 @@ async def admit(request: Request, scope: str, route: str) -> AuthPrincipal:
         _note(request, caller.reason, scope, route, caller, caller.detail)
         raise RequestRefused(
             "unauthorized",
-            "This needs an API key: send it as `Authorization: Bearer <key>`.",
+            "An API key is needed here. The header Authorization takes it, after the word Bearer.",
             headers={"WWW-Authenticate": "Bearer"},
         )
     if not caller.has_scope(scope):
         _note(request, "forbidden", scope, route, caller, "the scope is missing")
         raise RequestRefused("forbidden", f"Missing required scope: {scope}", required_scope=scope)
     return caller
+
+
+async def still_admitted(request: Request, caller: AuthPrincipal, scope: str) -> bool:
+    """Whether the key or token of a caller that was admitted before still stands for the same one, with the scope."""
+    try:
+        now = await service_of(request).authenticator.authenticate(token_of(request))
+    except IssuerUnavailable:
+        return False
+    return isinstance(now, AuthPrincipal) and now.identity == caller.identity and now.has_scope(scope)
 
 
 def count(request: Request, caller: AuthPrincipal, scope: str, route: str) -> dict[str, str]:

@@ -110,7 +110,7 @@ def create_app(
 async def _lifespan(
     service: Service, make_manager: Callable[[], PlatformManager] | None, app: FastAPI
 ) -> AsyncIterator[None]:
-    own = None
+    own, service.draining = None, False
     if service.manager is None and make_manager is not None:
         own = service.manager = await anyio.to_thread.run_sync(make_manager)
     try:
@@ -119,12 +119,11 @@ async def _lifespan(
             await service.reach(_nothing)
         yield
     finally:
-        service.draining = True
+        service.drain()
         await service.refusals.close()
         if own is not None:
             await anyio.to_thread.run_sync(own.shutdown)
             service.manager = None
-            service.draining = False
 
 
 async def _nothing(platform: Platform) -> None:

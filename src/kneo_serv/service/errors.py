@@ -36,11 +36,13 @@ STATUS: Mapping[str, int] = {
     "payload_too_large": 413,
     "unknown_query_parameters": 422,
     "invalid_timestamp": 422,
+    "invalid_event_id": 422,
     "spec_path_confined": 422,
     "guardrail_violation": 422,
     "decision_not_allowed": 422,
     "rate_limited": 429,
     "queue_full": 503,
+    "too_many_streams": 503,
     "store_unavailable": 503,
     "store_schema": 503,
     "not_ready": 503,
@@ -52,6 +54,7 @@ STATUS: Mapping[str, int] = {
 RETRY_AFTER: Mapping[str, int] = {
     "idempotency_key_in_progress": 1,
     "queue_full": 5,
+    "too_many_streams": 5,
     "store_unavailable": 5,
     "identity_unavailable": 5,
 }

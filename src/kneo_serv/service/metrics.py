@@ -62,6 +62,8 @@ class ServiceMetrics:
         self._decisions = self._histogram(
             "kneo_human_decision_seconds", "From a question to the person's answer.", _HUMAN_SECONDS
         )
+        self._streams = Gauge("kneo_event_streams_open", "Streams of events that are open.", registry=None)
+        self._all.append(self._streams)
         self._requests = self._histogram(
             "kneo_http_request_duration_seconds",
             "From a request to the beginning of its answer.",
@@ -83,6 +85,10 @@ class ServiceMetrics:
         """A request was answered."""
         known = method if method in _METHODS else "other"
         self._requests.labels(known, route, str(status)).observe(seconds)
+
+    def streams_open(self, number: int) -> None:
+        """So many streams of events are open now."""
+        self._streams.set(number)
 
     def rejected(self) -> None:
         """A run was refused since the queue was full."""

@@ -78,7 +78,7 @@ def filter_of(query: RunsQuery, tenant: str | None) -> RunFilter:
     how = kind if kind in ("agent", "workflow") else None
     before = until("created_before", query.created_before or None)
     return RunFilter(
-        status=(query.status,) if query.status else (),
+        status=tuple(word.strip() for word in (query.status or "").split(",") if word.strip()),
         workflow_kind=None if how else kind or None,
         target=how,
         workflow_name=query.workflow_name,

@@ -76,10 +76,13 @@ class RequestLog:
                 self._measure(scope["method"], template, status or GONE, (first or over) - began)
             if self._lines and log.isEnabledFor(logging.INFO):
                 ids = {name: state.get(name) or found.get(name) for name in _IDS}
-                _write(scope, status or GONE, over - began, ids)
+                # A stream lasts as long as somebody listens: that says nothing of how quickly it was answered.
+                streamed = first if state.get("streamed") else None
+                lasted = None if streamed is None else over - streamed
+                _write(scope, status or GONE, (streamed or over) - began, ids, lasted)
 
 
-def _write(scope: Scope, status: int, seconds: float, ids: dict[str, Any]) -> None:
+def _write(scope: Scope, status: int, seconds: float, ids: dict[str, Any], lasted: float | None) -> None:
     headers = dict(reversed(scope["headers"]))
     trace = _TRACE.fullmatch(headers.get(b"traceparent", b""))
     client = scope.get("client")
@@ -95,6 +98,8 @@ def _write(scope: Scope, status: int, seconds: float, ids: dict[str, Any]) -> No
         **{name: None if value is None else _clean(value) for name, value in ids.items()},
         "trace_id": trace[1].decode() if trace else None,
     }
+    if lasted is not None:
+        line["stream_seconds"] = round(lasted, 3)
     if fault := scope["state"].get("fault"):
         line["error"], line["message"] = fault[0], redact_error(fault[1])[:_LONGEST]
     log.info(json.dumps(line, ensure_ascii=False), extra={"fields": line})

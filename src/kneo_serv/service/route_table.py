@@ -1,5 +1,6 @@
 """What may be asked of which path: for the `Allow` header, for HEAD, and for routes' names in logs and metrics."""
 
+import asyncio
 import re
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
@@ -78,18 +79,23 @@ class HeadAsGet:
         if scope["type"] != "http" or scope["method"] != "HEAD":
             await self._app(scope, receive, send)
             return
-        over = False
+        over = asyncio.Event()
 
         async def without_body(message: Message) -> None:
-            nonlocal over
             if message["type"] == "http.response.start":
                 await send(message)
-            elif not over:
-                over = True
+            elif not over.is_set():
+                over.set()
                 await send({"type": "http.response.body", "body": b"", "more_body": False})
 
         async def until_over() -> Message:
             # A stream that nobody reads ends with its first piece.
-            return {"type": "http.disconnect"} if over else await receive()
+            heard, ended = asyncio.ensure_future(receive()), asyncio.ensure_future(over.wait())
+            try:
+                await asyncio.wait([heard, ended], return_when=asyncio.FIRST_COMPLETED)
+                return {"type": "http.disconnect"} if over.is_set() else heard.result()
+            finally:
+                heard.cancel()
+                ended.cancel()
 
         await self._app({**scope, "method": "GET"}, until_over, without_body)

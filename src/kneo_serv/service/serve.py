@@ -29,6 +29,9 @@ _INTERRUPTED = 130
 _AFTER_DRAINING = 5.0
 """Seconds that answers to callers may take which the end of the platform has set free."""
 
+_TO_HEAR_THE_END = 3.0
+"""Seconds in which a client of a stream has to take what was left to be sent. It comes back for what it has missed."""
+
 
 class ServeError(KneoError):
     """The service cannot be started as it was asked for."""
@@ -121,12 +124,22 @@ class _Server(uvicorn.Server):
         super().handle_exit(sig, frame)
 
     async def shutdown(self, sockets: list[socket.socket] | None = None) -> None:
-        self._service.draining = True
+        self._service.drain()
         manager = self._service.manager
         drained = asyncio.create_task(asyncio.to_thread(manager.shutdown)) if manager else None
+        deaf = asyncio.create_task(self._hang_up_on_the_deaf())
         await super().shutdown(sockets)
+        deaf.cancel()
         if drained is not None:
             await drained
+
+    async def _hang_up_on_the_deaf(self) -> None:
+        """Ends connections whose streams are over, and whose clients take nothing of what was left to be sent."""
+        await asyncio.sleep(_TO_HEAR_THE_END)
+        for connection in list(self.server_state.connections):
+            cycle, transport = getattr(connection, "cycle", None), connection.transport
+            if transport.is_closing() and cycle is not None and cycle.scope.get("state", {}).get("streamed"):
+                transport.abort()
 
 
 def _check(options: ServeOptions, auth: AuthConfig, settings: Settings) -> None:

@@ -67,14 +67,16 @@ async def start_run(
     return _answered(await service.reach(run))
 
 
-async def continue_run(service: Service, caller: AuthPrincipal, run_id: RunId, *, given_key: str | None) -> Response:
-    """Takes up a failed run, and answers as `start_run`.
+async def continue_run(
+    service: Service, caller: AuthPrincipal, run_id: RunId, *, given_key: str | None, wait: float | None = None
+) -> Response:
+    """Takes up a failed run, and answers as `start_run`; `wait` is the caller's patience in seconds.
 
     Raises:
         RunStateConflictError: it is at work, waits for a person, or has ended otherwise than by failing.
     """
     key = key_of(RUNS_CONTINUE, given_key, caller, {"run_id": run_id})
-    patience = patience_of(service)
+    patience = patience_of(service) if wait is None else wait
     if key is not None and (earlier := await service.reach(partial(_earlier, key=key))) is not None:
         return await _again(service, key, earlier, patience)
 

@@ -13,6 +13,7 @@ from kneo_serv.platform.platform import Platform
 from kneo_serv.service.auth import AuthConfig, Authenticator
 from kneo_serv.service.limits import RequestLimits
 from kneo_serv.service.metrics import ServiceMetrics
+from kneo_serv.service.open_streams import OpenStreams
 from kneo_serv.service.paths import FoundFiles
 from kneo_serv.service.rates import RateLimits, Rates
 from kneo_serv.service.refusals import Refusals
@@ -39,11 +40,18 @@ class Service:
     working_directory: Path = field(default_factory=Path.cwd)
     """The one in which the app was made."""
     authenticator: Authenticator = field(init=False)
+    streams: OpenStreams = field(init=False)
     refusals: Refusals = field(init=False)
 
     def __post_init__(self) -> None:
         self.authenticator = Authenticator(self.auth)
+        self.streams = OpenStreams(self.settings.max_event_streams, shown=self.metrics.streams_open)
         self.refusals = Refusals(self._audit_refusal)
+
+    def drain(self) -> None:
+        """Has what never ends by itself end, since the process is about to; on the server's loop."""
+        self.draining = True
+        self.streams.end()
 
     @property
     def spec_root(self) -> Path:

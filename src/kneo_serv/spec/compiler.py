@@ -56,6 +56,23 @@ class CompiledAgentPackage:
     plan: Plan
     spec: KneoSpec = field(repr=False)
 
+    def summary(self) -> dict[str, Any]:
+        """What it holds, by name, as JSON object; `plan_hash` is that of the plan."""
+        agent, flow = self.root_agent, self.root_workflow
+        return {
+            "has_root_agent": True,
+            "has_root_workflow": flow is not None,
+            "root_agent": agent.name,
+            "root_workflow": None if flow is None else flow.name,
+            "component_agents": sorted(self.component_agents),
+            "component_workflows": sorted(self.component_workflows),
+            "model": None if agent.model is None else f"{agent.model.provider}/{agent.model.name}",
+            "tools": list(agent.tools),
+            "workflow_type": None if flow is None else flow.type.value,
+            "step_count": 0 if flow is None else len(flow.steps),
+            "plan_hash": self.plan.hash,
+        }
+
 
 @dataclass(frozen=True, slots=True)
 class _Examined:

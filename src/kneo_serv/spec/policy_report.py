@@ -6,7 +6,7 @@ from typing import Any
 from kneo_serv.model.tool import ALWAYS, ToolDefinition
 from kneo_serv.spec.checks.humans import PRIVILEGED
 from kneo_serv.spec.checks.permissions import unrestricted
-from kneo_serv.spec.diagnostic import Diagnostic
+from kneo_serv.spec.diagnostic import Diagnostic, Severity
 from kneo_serv.spec.models.spec import KneoSpec
 from kneo_serv.spec.path import show
 from kneo_serv.spec.visible_tools import approval_rules
@@ -26,7 +26,7 @@ def policy_report(
     budgets = {show((*agent.path, "budget")): agent.spec.budget for agent in found} | {"budget": spec.budget}
     imports = [(name, tool) for name, tool in spec.tools.items() if tool.mcp is not None]
     return {
-        "valid": True,
+        "valid": not any(item.severity is Severity.ERROR for item in diagnostics),
         "version": spec.version,
         "summary": {
             "agent_count": len(found),

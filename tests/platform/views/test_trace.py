@@ -1,6 +1,7 @@
 """The trace tells everything but secrets, arguments and results, and tells it the same way each time."""
 
 import json
+from datetime import datetime
 
 from hypothesis import given, settings
 from hypothesis import strategies as st
@@ -15,8 +16,17 @@ from kneo_serv.platform.views.wire import WIRE
 from tests.platform.views.journals import RUN, Journal, key, reviewed, row
 
 FIELDS = [
-    *("type", "run_id", "event_id", "timestamp", "parent_event_id", "span_id", "parent_span_id", "agent_name"),
-    *("workflow_name", "step_id", "runtime_mode", "model_provider", "model_name", "tool_name", "guardrail_id"),
+    *("type", "run_id", "event_id", "sequence", "timestamp", "parent_event_id", "span_id", "parent_span_id"),
+    *(
+        "agent_name",
+        "workflow_name",
+        "step_id",
+        "runtime_mode",
+        "model_provider",
+        "model_name",
+        "tool_name",
+        "guardrail_id",
+    ),
     *("memory_policy", "input_preview", "output_preview", "metadata", "error"),
 ]
 
@@ -137,6 +147,31 @@ def test_a_failed_agent_is_a_failed_agent_call_and_a_failed_step() -> None:
         ("step_failed", "root", "ValueError: no such thing"),
         ("workflow_failed", "root", "ValueError: no such thing"),
     ]
+
+
+def test_the_end_of_an_agents_call_tells_which_model_answered() -> None:
+    asked = {"model_provider": "openai", "runtime_mode": "bridge"}
+    said = ev.ModelTurnCompleted(key("a#1"), "a", 1, "out", model_name="gpt", metadata={**asked, "finish": "stop"})
+    journal = Journal().begin().start("a#1", StepKind.AGENT).add(said).end("a#1", "out")
+    trace, _ = trace_events(journal.record, journal.events)
+    told = {line["type"]: (line["runtime_mode"], line["model_provider"], line["model_name"]) for line in trace}
+    assert told["model_turn_completed"] == told["run_completed"] == ("bridge", "openai", "gpt")
+    assert told["run_started"] == told["step_completed"] == (None, None, None)
+    (turn,) = (line for line in trace if line["type"] == "model_turn_completed")
+    assert turn["metadata"]["finish"] == "stop"
+    assert not set(asked) & set(turn["metadata"])
+
+
+def test_what_ends_tells_how_long_it_took() -> None:
+    journal = Journal().begin().start("a#1", StepKind.AGENT)
+    journal.turn("a#1", 1, "out").end("a#1", "out").add(ev.RunCompleted("out"))
+    trace, _ = trace_events(journal.record, journal.events)
+    at = {line["type"]: datetime.fromisoformat(line["timestamp"]) for line in trace}
+    for kind in ("step", "run", "model_turn", "workflow"):
+        (ended,) = (line for line in trace if line["type"] == f"{kind}_completed")
+        taken = at[f"{kind}_completed"] - at[f"{kind}_started"]
+        assert ended["metadata"]["duration_ms"] == taken.total_seconds() * 1000 > 0
+    assert all("duration_ms" not in line["metadata"] for line in trace if line["type"].endswith("_started"))
 
 
 def test_what_lies_behind_the_limit_is_counted() -> None:

@@ -6,12 +6,14 @@ from typing import Annotated
 
 import typer
 
+from kneo_serv.cli.commands.profile import profile_app
 from kneo_serv.cli.options import AsJson, Environment
 from kneo_serv.cli.terminal import show, show_facts, show_json, succeed, warn
 from kneo_serv.cli.workspace import open_workspace
 from kneo_serv.errors import InvalidRequestError
 
 config_app = typer.Typer(name="config", no_args_is_help=True, help="See and start the project's configuration.")
+config_app.add_typer(profile_app)
 
 _TEMPLATE = """\
 # The project's configuration. Paths count from the folder that holds .kneo.

@@ -13,9 +13,11 @@ from typing import Annotated
 import typer
 
 from kneo_serv import __version__
-from kneo_serv.cli.backend import open_backend
+from kneo_serv.cli.directions import Directions, directed
 from kneo_serv.cli.exit_codes import ExitCode
+from kneo_serv.cli.opening import destination_of, open_backend
 from kneo_serv.cli.options import AsJson
+from kneo_serv.cli.refusal import ServiceRefusal
 from kneo_serv.cli.terminal import fail, show_json, show_rows, succeed
 from kneo_serv.cli.workspace import Workspace, open_workspace
 from kneo_serv.errors import KneoError, SettingsError
@@ -24,18 +26,21 @@ _LEAST_FREE = 100_000_000
 _KEYS = ("OPENAI_API_KEY", "ANTHROPIC_API_KEY", "GOOGLE_API_KEY")
 
 
+@directed
 def doctor(
     journal: Annotated[bool, typer.Option("--journal", help="Look through the journals of runs instead.")] = False,
     limit: Annotated[
         int | None, typer.Option("--limit", metavar="N", min=1, help="Only the journals of the newest N runs.")
     ] = None,
     as_json: AsJson = False,
+    *,
+    directions: Directions,
 ) -> None:
     """Check what can be wrong around here, and say how to mend it."""
     if journal:
-        _journals(limit, as_json=as_json)
+        _journals(limit, directions, as_json=as_json)
         return
-    checks = list(_checks())
+    checks = list(_checks(directions))
     if as_json:
         show_json({"checks": [dict(zip(("check", "state", "message"), line, strict=True)) for line in checks]})
     else:
@@ -44,8 +49,8 @@ def doctor(
         raise typer.Exit(ExitCode.FAILURE)
 
 
-def _journals(limit: int | None, *, as_json: bool) -> None:
-    with open_backend(open_workspace()) as backend:
+def _journals(limit: int | None, directions: Directions, *, as_json: bool) -> None:
+    with open_backend(open_workspace(), directions) as backend:
         findings = backend.check_journals(limit=limit)
     if as_json:
         show_json({"sound": not findings, "findings": findings})
@@ -58,7 +63,7 @@ def _journals(limit: int | None, *, as_json: bool) -> None:
         raise typer.Exit(ExitCode.FAILURE)
 
 
-def _checks() -> Iterator[tuple[str, str, str]]:
+def _checks(directions: Directions) -> Iterator[tuple[str, str, str]]:
     yield "versions", "ok", f"kneo-serv {__version__}, Python {platform.python_version()}"
     settings = _settings()
     yield settings
@@ -72,6 +77,30 @@ def _checks() -> Iterator[tuple[str, str, str]]:
     present = [name for name in _KEYS if os.environ.get(name)]
     told = ", ".join(present) if present else "no key of a provider is set; the dummy provider needs none"
     yield "providers", "ok", told
+    if settings[1] == "ok":
+        yield from _service(workspace, directions)
+
+
+def _service(workspace: Workspace, directions: Directions) -> Iterator[tuple[str, str, str]]:
+    try:
+        destination = destination_of(workspace, directions)
+        if destination is None:
+            return
+        from kneo_serv.cli.remote.client import connected
+
+        with connected(destination, workspace.environ) as client:
+            version = client.read("/healthz").get("version")
+            client.read("/runs", limit=1)
+    except ServiceRefusal as refusal:
+        # A key that may do something else is a key all the same.
+        state = "warn" if refusal.wire_code == "forbidden" else "fail"
+        yield "service", state, f"{refusal.message} {refusal.hint or ''}".strip()
+        return
+    except KneoError as error:
+        yield "service", "fail", " ".join(part for part in (error.message, getattr(error, "hint", None)) if part)
+        return
+    key = f"it takes the key from {destination.key_source}" if destination.key_source else "it asks for no key"
+    yield "service", "ok", f"{destination.url} ({destination.source}) is kneo-serv {version}; {key}"
 
 
 def _settings() -> tuple[str, str, str]:

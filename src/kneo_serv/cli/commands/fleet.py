@@ -4,8 +4,9 @@ from typing import Annotated
 
 import typer
 
-from kneo_serv.cli.backend import open_backend
+from kneo_serv.cli.directions import Directions, directed
 from kneo_serv.cli.files import given_text
+from kneo_serv.cli.opening import open_backend
 from kneo_serv.cli.options import AsJson
 from kneo_serv.cli.terminal import moment, show_json, show_rows, succeed
 from kneo_serv.cli.workspace import open_workspace
@@ -17,9 +18,10 @@ Name = Annotated[str, typer.Argument(metavar="PROVIDER", help="As `kneo provider
 
 
 @limits_app.command("show")
-def show_limits(as_json: AsJson = False) -> None:
+@directed
+def show_limits(as_json: AsJson = False, *, directions: Directions) -> None:
     """Show the limits that hold."""
-    with open_backend(open_workspace()) as backend:
+    with open_backend(open_workspace(), directions) as backend:
         limits = backend.limits()
     if as_json:
         show_json({"limits": limits})
@@ -35,15 +37,18 @@ def show_limits(as_json: AsJson = False) -> None:
 
 
 @limits_app.command("set")
+@directed
 def set_limits(
     file: Annotated[str, typer.Argument(metavar="FILE", help="All limits, as YAML or JSON; - means stdin.")],
     as_json: AsJson = False,
+    *,
+    directions: Directions,
 ) -> None:
     """Have the limits in a file hold from now on, in place of all that held before."""
     from kneo_serv.spec.reader import read_text
 
     data = read_text(given_text(None, file) or "", source=file).data()
-    with open_backend(open_workspace()) as backend:
+    with open_backend(open_workspace(), directions) as backend:
         limits = backend.set_limits(data)
     if as_json:
         show_json({"limits": limits})
@@ -52,9 +57,10 @@ def set_limits(
 
 
 @providers_app.command("list")
-def list_providers(as_json: AsJson = False) -> None:
+@directed
+def list_providers(as_json: AsJson = False, *, directions: Directions) -> None:
     """List the providers that failed lately, are paused, or are bounded by name."""
-    with open_backend(open_workspace()) as backend:
+    with open_backend(open_workspace(), directions) as backend:
         providers = backend.providers()
     if as_json:
         show_json({"providers": providers, "count": len(providers)})
@@ -69,13 +75,16 @@ def list_providers(as_json: AsJson = False) -> None:
 
 
 @providers_app.command("pause")
+@directed
 def pause(
     name: Name,
     reason: Annotated[str | None, typer.Option("--reason", metavar="TEXT", help="Why; others see it.")] = None,
     as_json: AsJson = False,
+    *,
+    directions: Directions,
 ) -> None:
     """Have nobody ask a provider until it is resumed. Runs that need it wait."""
-    with open_backend(open_workspace()) as backend:
+    with open_backend(open_workspace(), directions) as backend:
         state = backend.pause_provider(name, reason)
     if as_json:
         show_json(state)
@@ -84,9 +93,10 @@ def pause(
 
 
 @providers_app.command("resume")
-def resume(name: Name, as_json: AsJson = False) -> None:
+@directed
+def resume(name: Name, as_json: AsJson = False, *, directions: Directions) -> None:
     """Have a provider asked again."""
-    with open_backend(open_workspace()) as backend:
+    with open_backend(open_workspace(), directions) as backend:
         state = backend.resume_provider(name)
     if as_json:
         show_json(state)

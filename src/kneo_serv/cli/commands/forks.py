@@ -6,10 +6,12 @@ from typing import Annotated, Any
 import typer
 
 from kneo_serv.cli.answer import give
-from kneo_serv.cli.backend import ForkOrder, open_backend
+from kneo_serv.cli.backend import ForkOrder
 from kneo_serv.cli.decision import Approve, Comment, Edit, Provide, Reject, Select, decided
+from kneo_serv.cli.directions import Directions, directed
 from kneo_serv.cli.files import given_text
 from kneo_serv.cli.following import following
+from kneo_serv.cli.opening import open_backend
 from kneo_serv.cli.options import AsJson, Factory, NoStream, Quiet, RunIdArgument, Tools, Yes
 from kneo_serv.cli.terminal import ask, note, note_rows, show_json, somebody_is_there
 from kneo_serv.cli.workspace import Workspace, open_workspace
@@ -30,6 +32,7 @@ Model = Annotated[str | None, typer.Option("--model", metavar="NAME", help="Ask 
 Preview = Annotated[bool, typer.Option("--preview", help="Only show what would be kept, and what repeated.")]
 
 
+@directed
 def fork(
     run_id: RunIdArgument,
     at: At = None,
@@ -51,13 +54,15 @@ def fork(
     no_stream: NoStream = False,
     quiet: Quiet = False,
     as_json: AsJson = False,
+    *,
+    directions: Directions,
 ) -> None:
     """Start a new run from a checkpoint of another one, with something changed.
 
     What is finished there is kept; side effects behind it are shown before they may happen once more.
     """
     if preview:
-        with open_backend(open_workspace()) as backend:
+        with open_backend(open_workspace(), directions) as backend:
             show_json(backend.preview_fork(run_id, at))
         return
     response = decided(
@@ -72,9 +77,10 @@ def fork(
         accept_side_effects=yes,
     )
     workspace = open_workspace(tools=tools, factory=factory)
-    _fork(workspace, order, stream=not no_stream, quiet=quiet, as_json=as_json)
+    _fork(workspace, directions, order, stream=not no_stream, quiet=quiet, as_json=as_json)
 
 
+@directed
 def retry(
     run_id: RunIdArgument,
     input_text: Input = None,
@@ -87,6 +93,8 @@ def retry(
     no_stream: NoStream = False,
     quiet: Quiet = False,
     as_json: AsJson = False,
+    *,
+    directions: Directions,
 ) -> None:
     """Start a new run from before the step that ended another one."""
     order = ForkOrder(
@@ -97,7 +105,7 @@ def retry(
         accept_side_effects=yes,
     )
     workspace = open_workspace(tools=tools, factory=factory)
-    _fork(workspace, order, stream=not no_stream, quiet=quiet, as_json=as_json)
+    _fork(workspace, directions, order, stream=not no_stream, quiet=quiet, as_json=as_json)
 
 
 def _text(text: str | None, path: str | None) -> str | None:
@@ -112,10 +120,12 @@ def _model(provider: str | None, model: str | None) -> dict[str, Any] | None:
     return None if provider is None else {"provider": provider, "name": model}
 
 
-def _fork(workspace: Workspace, order: ForkOrder, *, stream: bool, quiet: bool, as_json: bool) -> None:
+def _fork(
+    workspace: Workspace, directions: Directions, order: ForkOrder, *, stream: bool, quiet: bool, as_json: bool
+) -> None:
     from kneo_serv.platform.forking import ForkConsentRequiredError
 
-    with open_backend(workspace) as backend:
+    with open_backend(workspace, directions) as backend:
         try:
             with following(silent=as_json or quiet, stream=stream) as listener:
                 answer = backend.fork(order, listener)

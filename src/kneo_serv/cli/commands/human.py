@@ -5,9 +5,10 @@ from typing import Annotated
 import typer
 
 from kneo_serv.cli.answer import give
-from kneo_serv.cli.backend import open_backend
 from kneo_serv.cli.decision import Approve, Comment, Edit, Provide, Reject, Select, decided, needed
+from kneo_serv.cli.directions import Directions, directed
 from kneo_serv.cli.following import following
+from kneo_serv.cli.opening import open_backend
 from kneo_serv.cli.options import AsJson, ContinuationId, Factory, NoStream, Quiet, Tools
 from kneo_serv.cli.question import show_question
 from kneo_serv.cli.terminal import show_json, show_rows, succeed
@@ -17,11 +18,15 @@ human_app = typer.Typer(name="human", no_args_is_help=True, help="See what peopl
 
 
 @human_app.command("list")
+@directed
 def list_tasks(
-    limit: Annotated[int, typer.Option("--limit", min=1, max=1000, help="How many.")] = 100, as_json: AsJson = False
+    limit: Annotated[int, typer.Option("--limit", min=1, max=1000, help="How many.")] = 100,
+    as_json: AsJson = False,
+    *,
+    directions: Directions,
 ) -> None:
     """List the questions that wait for an answer."""
-    with open_backend(open_workspace()) as backend:
+    with open_backend(open_workspace(), directions) as backend:
         tasks = backend.list_tasks(limit=limit)
     if as_json:
         show_json({"tasks": tasks, "count": len(tasks)})
@@ -37,9 +42,10 @@ def list_tasks(
 
 
 @human_app.command("get")
-def get_task(continuation_id: ContinuationId, as_json: AsJson = False) -> None:
+@directed
+def get_task(continuation_id: ContinuationId, as_json: AsJson = False, *, directions: Directions) -> None:
     """Show one question with the text under review."""
-    with open_backend(open_workspace()) as backend:
+    with open_backend(open_workspace(), directions) as backend:
         request = backend.get_task(continuation_id)
     if as_json:
         show_json({"continuation_id": continuation_id, "request": request})
@@ -48,6 +54,7 @@ def get_task(continuation_id: ContinuationId, as_json: AsJson = False) -> None:
 
 
 @human_app.command("resume")
+@directed
 def resume(
     continuation_id: ContinuationId,
     request_id: Annotated[str, typer.Option("--request-id", metavar="ID", help="The request that is answered.")],
@@ -62,6 +69,8 @@ def resume(
     no_stream: NoStream = False,
     quiet: Quiet = False,
     as_json: AsJson = False,
+    *,
+    directions: Directions,
 ) -> None:
     """Answer a question; its run goes on from there."""
     response = needed(
@@ -69,6 +78,6 @@ def resume(
     )
     workspace = open_workspace(tools=tools, factory=factory)
     silent = as_json or quiet
-    with following(silent=silent, stream=not no_stream) as listener, open_backend(workspace) as backend:
+    with following(silent=silent, stream=not no_stream) as listener, open_backend(workspace, directions) as backend:
         answer = backend.resume(continuation_id, response, listener)
     give(answer, as_json=as_json)

@@ -7,11 +7,12 @@ from typing import Annotated
 import typer
 
 from kneo_serv.cli.answer import give
-from kneo_serv.cli.backend import RunOrder, open_backend
+from kneo_serv.cli.backend import RunOrder
+from kneo_serv.cli.directions import Directions, directed
 from kneo_serv.cli.files import given_text
 from kneo_serv.cli.following import following
+from kneo_serv.cli.opening import open_backend
 from kneo_serv.cli.options import AsJson, Environment, Factory, NoStream, Overlays, Quiet, SpecPath, Tools
-from kneo_serv.cli.subject import subject_in
 from kneo_serv.cli.workspace import open_workspace
 
 
@@ -22,6 +23,7 @@ class Target(StrEnum):
     WORKFLOW = "workflow"
 
 
+@directed
 def run(
     spec: SpecPath = None,
     input_text: Annotated[
@@ -53,6 +55,8 @@ def run(
     no_stream: NoStream = False,
     quiet: Quiet = False,
     as_json: AsJson = False,
+    *,
+    directions: Directions,
 ) -> None:
     """Run a spec until it is done or waits for a person.
 
@@ -66,20 +70,12 @@ def run(
     workspace = open_workspace(environment, tools=tools, factory=factory)
     path = workspace.spec(spec)
     silent = as_json or quiet
-    with following(silent=silent, stream=not no_stream) as listener, open_backend(workspace) as backend:
-        document = None
-        if workspace.project.config is not None:
-            # The project's defaults and policy are known here only, so the finished document is what is run.
-            subject = subject_in(workspace, path, overlays, backend.compiler)
-            subject.refuse_faults()
-            document = subject.merged()
+    with following(silent=silent, stream=not no_stream) as listener, open_backend(workspace, directions) as backend:
         order = RunOrder(
-            spec_path=str(path),
-            spec=document,
+            spec=path,
             input_text=text,
             target=target.value,
-            environment=workspace.environment,
-            overlays=() if document else workspace.overlays(overlays),
+            overlays=tuple(overlays or ()),
             timeout_seconds=timeout,
             session_id=session,
             tags=tuple(tags or ()),

@@ -6,8 +6,9 @@ from typing import Annotated
 import typer
 
 from kneo_serv.cli.answer import give
-from kneo_serv.cli.backend import open_backend
+from kneo_serv.cli.directions import Directions, directed
 from kneo_serv.cli.following import following
+from kneo_serv.cli.opening import open_backend
 from kneo_serv.cli.options import AsJson, Factory, NoStream, Quiet, RunIdArgument, Tools
 from kneo_serv.cli.terminal import moment, show, show_facts, show_json, show_rows, succeed
 from kneo_serv.cli.workspace import open_workspace
@@ -32,6 +33,7 @@ class StatusWord(StrEnum):
 
 
 @runs_app.command("list")
+@directed
 def list_runs(
     status: Annotated[
         list[StatusWord] | None, typer.Option("--status", help="Only runs of this status; repeatable.")
@@ -45,11 +47,13 @@ def list_runs(
     limit: Annotated[int, typer.Option("--limit", min=1, max=1000, help="How many.")] = 20,
     offset: Annotated[int, typer.Option("--offset", min=0, help="How many to pass over.")] = 0,
     as_json: AsJson = False,
+    *,
+    directions: Directions,
 ) -> None:
     """List runs, the latest change first."""
     words = tuple(dict.fromkeys(RunStatus.BLOCKED.value if word == PAUSED else word.value for word in status or ()))
     filters = RunFilter(status=words, workflow_name=workflow, agent_name=agent, session_id=session, q=query)
-    with open_backend(open_workspace()) as backend:
+    with open_backend(open_workspace(), directions) as backend:
         rows, total = backend.list_runs(filters, limit=limit, offset=offset)
     if as_json:
         show_json({"runs": rows, "count": len(rows), "total": total, "limit": limit, "offset": offset})
@@ -62,9 +66,10 @@ def list_runs(
 
 
 @runs_app.command("get")
-def get_run(run_id: RunIdArgument, as_json: AsJson = False) -> None:
+@directed
+def get_run(run_id: RunIdArgument, as_json: AsJson = False, *, directions: Directions) -> None:
     """Show one run."""
-    with open_backend(open_workspace()) as backend:
+    with open_backend(open_workspace(), directions) as backend:
         view = backend.get_run(run_id)
     if as_json:
         show_json(view)
@@ -73,9 +78,10 @@ def get_run(run_id: RunIdArgument, as_json: AsJson = False) -> None:
 
 
 @runs_app.command("trace")
-def trace(run_id: RunIdArgument, as_json: AsJson = False) -> None:
+@directed
+def trace(run_id: RunIdArgument, as_json: AsJson = False, *, directions: Directions) -> None:
     """Show what happened in a run, in order."""
-    with open_backend(open_workspace()) as backend:
+    with open_backend(open_workspace(), directions) as backend:
         events = backend.trace(run_id)
     if as_json:
         show_json({"run_id": run_id, "events": events})
@@ -94,9 +100,10 @@ def trace(run_id: RunIdArgument, as_json: AsJson = False) -> None:
 
 
 @runs_app.command("checkpoints")
-def checkpoints(run_id: RunIdArgument, as_json: AsJson = False) -> None:
+@directed
+def checkpoints(run_id: RunIdArgument, as_json: AsJson = False, *, directions: Directions) -> None:
     """Show the checkpoints of a run."""
-    with open_backend(open_workspace()) as backend:
+    with open_backend(open_workspace(), directions) as backend:
         found = backend.checkpoints(run_id)
     if as_json:
         show_json({"run_id": run_id, "checkpoints": found})
@@ -107,9 +114,10 @@ def checkpoints(run_id: RunIdArgument, as_json: AsJson = False) -> None:
 
 
 @runs_app.command("replay")
-def replay(run_id: RunIdArgument, as_json: AsJson = False) -> None:
+@directed
+def replay(run_id: RunIdArgument, as_json: AsJson = False, *, directions: Directions) -> None:
     """Show the time line of a run, and what a continuation would start from."""
-    with open_backend(open_workspace()) as backend:
+    with open_backend(open_workspace(), directions) as backend:
         view = backend.replay(run_id)
     if as_json:
         show_json(view)
@@ -121,6 +129,7 @@ def replay(run_id: RunIdArgument, as_json: AsJson = False) -> None:
 
 
 @runs_app.command("checkpoint-diff")
+@directed
 def checkpoint_diff(
     run_id: RunIdArgument,
     from_sequence: Annotated[
@@ -130,9 +139,11 @@ def checkpoint_diff(
         int | None, typer.Option("--to-sequence", metavar="N", min=1, help="Number of the later checkpoint.")
     ] = None,
     as_json: AsJson = False,
+    *,
+    directions: Directions,
 ) -> None:
     """Show what changed between two checkpoints, the last two unless others are named."""
-    with open_backend(open_workspace()) as backend:
+    with open_backend(open_workspace(), directions) as backend:
         diff = backend.checkpoint_diff(run_id, from_sequence=from_sequence, to_sequence=to_sequence)
     if as_json:
         show_json(diff)
@@ -147,9 +158,10 @@ def checkpoint_diff(
 
 
 @runs_app.command("cancel")
-def cancel(run_id: RunIdArgument, as_json: AsJson = False) -> None:
+@directed
+def cancel(run_id: RunIdArgument, as_json: AsJson = False, *, directions: Directions) -> None:
     """End a run early. A run that has ended stays as it is."""
-    with open_backend(open_workspace()) as backend:
+    with open_backend(open_workspace(), directions) as backend:
         view = backend.cancel(run_id)
     if as_json:
         show_json(view)
@@ -158,6 +170,7 @@ def cancel(run_id: RunIdArgument, as_json: AsJson = False) -> None:
 
 
 @runs_app.command("continue")
+@directed
 def continue_run(
     run_id: RunIdArgument,
     tools: Tools = None,
@@ -165,11 +178,13 @@ def continue_run(
     no_stream: NoStream = False,
     quiet: Quiet = False,
     as_json: AsJson = False,
+    *,
+    directions: Directions,
 ) -> None:
     """Take a failed or orphaned run up after its last finished step."""
     workspace = open_workspace(tools=tools, factory=factory)
     silent = as_json or quiet
-    with following(silent=silent, stream=not no_stream) as listener, open_backend(workspace) as backend:
+    with following(silent=silent, stream=not no_stream) as listener, open_backend(workspace, directions) as backend:
         answer = backend.continue_run(run_id, listener)
     give(answer, as_json=as_json)
 

@@ -1,19 +1,21 @@
 """`kneo spec`: what is checked and told about a spec."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from enum import StrEnum
-from typing import TYPE_CHECKING, Annotated
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
+from kneo_serv.cli.directions import Directions, directed
 from kneo_serv.cli.exit_codes import ExitCode
 from kneo_serv.cli.findings import counted, counts_of, lines_of, tally
+from kneo_serv.cli.opening import open_subject
 from kneo_serv.cli.options import AsJson, Environment, Factory, Overlays, SpecPath, Tools
-from kneo_serv.cli.subject import open_subject
 from kneo_serv.cli.terminal import fail, show, show_facts, show_heading, show_json, succeed, warn
+from kneo_serv.cli.workspace import open_workspace
 
 if TYPE_CHECKING:
-    from kneo_serv.spec import CompiledAgentPackage, Diagnostic
+    from kneo_serv.spec import Diagnostic
 
 spec_app = typer.Typer(name="spec", no_args_is_help=True, help="Check specs and see what they mean.")
 
@@ -32,6 +34,7 @@ _OF_THE_MACHINE = "_UNAVAILABLE"
 
 
 @spec_app.command("validate")
+@directed
 def validate(
     spec: SpecPath = None,
     environment: Environment = None,
@@ -39,10 +42,13 @@ def validate(
     tools: Tools = None,
     factory: Factory = None,
     as_json: AsJson = False,
+    *,
+    directions: Directions,
 ) -> None:
     """Check a spec. Warnings are shown, but only errors fail."""
-    subject = open_subject(spec, environment, overlays, tools=tools, factory=factory)
-    report = subject.report()
+    workspace = open_workspace(environment, tools=tools, factory=factory)
+    with open_subject(workspace, directions, spec, overlays) as subject:
+        report = subject.report()
     if as_json:
         show_json({"valid": not report.has_errors, "diagnostics": report.to_dict_list()})
     else:
@@ -54,6 +60,7 @@ def validate(
 
 
 @spec_app.command("lint")
+@directed
 def lint(
     spec: SpecPath = None,
     environment: Environment = None,
@@ -61,10 +68,13 @@ def lint(
     tools: Tools = None,
     factory: Factory = None,
     as_json: AsJson = False,
+    *,
+    directions: Directions,
 ) -> None:
     """Check a spec strictly: warnings fail too. What is missing on this machine, such as a key, is left out."""
-    subject = open_subject(spec, environment, overlays, tools=tools, factory=factory)
-    report = subject.report()
+    workspace = open_workspace(environment, tools=tools, factory=factory)
+    with open_subject(workspace, directions, spec, overlays) as subject:
+        report = subject.report()
     report = type(report)([item for item in report.diagnostics if not item.code.endswith(_OF_THE_MACHINE)])
     errors, warnings = counts_of(report.diagnostics)
     clean = errors + warnings == 0
@@ -80,6 +90,7 @@ def lint(
 
 
 @spec_app.command("compile")
+@directed
 def compile_spec(
     spec: SpecPath = None,
     environment: Environment = None,
@@ -87,26 +98,23 @@ def compile_spec(
     tools: Tools = None,
     factory: Factory = None,
     as_json: AsJson = False,
+    *,
+    directions: Directions,
 ) -> None:
     """Compile a spec without running it."""
-    subject = open_subject(spec, environment, overlays, tools=tools, factory=factory)
-    package = subject.package()
+    workspace = open_workspace(environment, tools=tools, factory=factory)
+    with open_subject(workspace, directions, spec, overlays) as subject:
+        summary, found = subject.compiled()
     if as_json:
-        summary = {
-            "has_root_agent": True,
-            "has_root_workflow": package.root_workflow is not None,
-            "component_agents": sorted(package.component_agents),
-            "plan_hash": package.plan.hash,
-        }
-        diagnostics = [diagnostic.to_dict() for diagnostic in package.diagnostics]
-        show_json({"ok": True, "summary": summary, "diagnostics": diagnostics})
+        show_json({"ok": True, "summary": summary, "diagnostics": [one.to_dict() for one in found]})
         return
-    _show_diagnostics(subject.path, package.diagnostics)
-    show_facts([*_summary(package), ("plan", package.plan.hash)])
+    _show_diagnostics(subject.path, found)
+    show_facts(_summary(summary))
     succeed(f"{subject.path} compiles.")
 
 
 @spec_app.command("explain")
+@directed
 def explain(
     spec: SpecPath = None,
     environment: Environment = None,
@@ -114,11 +122,14 @@ def explain(
     tools: Tools = None,
     factory: Factory = None,
     as_json: AsJson = False,
+    *,
+    directions: Directions,
 ) -> None:
     """Tell what a spec holds and what it does, step by step. None of its code is loaded."""
-    subject = open_subject(spec, environment, overlays, tools=tools, factory=factory)
-    summary = subject.summary()
-    flow = subject.graph() if summary["has_root_workflow"] else None
+    workspace = open_workspace(environment, tools=tools, factory=factory)
+    with open_subject(workspace, directions, spec, overlays) as subject:
+        summary = subject.summary()
+        flow = subject.graph() if summary["has_root_workflow"] else None
     if as_json:
         show_json({"summary": summary, "workflow": flow})
         return
@@ -136,6 +147,7 @@ def explain(
 
 
 @spec_app.command("graph")
+@directed
 def graph(
     spec: SpecPath = None,
     environment: Environment = None,
@@ -146,11 +158,15 @@ def graph(
     tools: Tools = None,
     factory: Factory = None,
     as_json: AsJson = False,
+    *,
+    directions: Directions,
 ) -> None:
     """Draw the workflow of a spec. None of its code is loaded."""
     from kneo_serv.spec.drawing import draw_dot, draw_mermaid, draw_text
 
-    view = open_subject(spec, environment, overlays, tools=tools, factory=factory).graph()
+    workspace = open_workspace(environment, tools=tools, factory=factory)
+    with open_subject(workspace, directions, spec, overlays) as subject:
+        view = subject.graph()
     if as_json or form is GraphForm.JSON:
         show_json(view)
         return
@@ -159,6 +175,7 @@ def graph(
 
 
 @spec_app.command("policy-report")
+@directed
 def policy_report(
     spec: SpecPath = None,
     environment: Environment = None,
@@ -166,10 +183,13 @@ def policy_report(
     tools: Tools = None,
     factory: Factory = None,
     as_json: AsJson = False,
+    *,
+    directions: Directions,
 ) -> None:
     """Tell what a spec's agents may do, and which people look at it."""
-    subject = open_subject(spec, environment, overlays, tools=tools, factory=factory)
-    report = subject.policies()
+    workspace = open_workspace(environment, tools=tools, factory=factory)
+    with open_subject(workspace, directions, spec, overlays) as subject:
+        report = subject.policies()
     if as_json or not report["valid"]:
         show_json(report)
     else:
@@ -181,14 +201,15 @@ def policy_report(
         raise typer.Exit(ExitCode.FAILURE)
 
 
-def _summary(package: "CompiledAgentPackage") -> list[tuple[str, object]]:
-    agent, flow = package.root_agent, package.root_workflow
+def _summary(summary: Mapping[str, Any]) -> list[tuple[str, object]]:
+    name, kind, steps = (summary.get(key) for key in ("root_workflow", "workflow_type", "step_count"))
     return [
-        ("agent", agent.name),
-        ("model", f"{agent.model.provider}/{agent.model.name}" if agent.model else None),
-        ("tools", ", ".join(agent.tools)),
-        ("workflow", f"{flow.name} ({flow.type}, {counted(len(flow.steps), 'step')})" if flow else None),
-        ("other agents", ", ".join(sorted(package.component_agents))),
+        ("agent", summary.get("root_agent")),
+        ("model", summary.get("model")),
+        ("tools", ", ".join(summary.get("tools") or ())),
+        ("workflow", f"{name} ({kind}, {counted(steps or 0, 'step')})" if summary["has_root_workflow"] else None),
+        ("other agents", ", ".join(summary["component_agents"])),
+        ("plan", summary.get("plan_hash")),
     ]
 
 

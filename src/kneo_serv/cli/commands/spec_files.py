@@ -10,8 +10,9 @@ from kneo_serv.cli.commands.spec import spec_app as spec_app
 from kneo_serv.cli.exit_codes import ExitCode
 from kneo_serv.cli.files import existing_file
 from kneo_serv.cli.options import AsJson, Environment, Output, Overlays, SpecPath
-from kneo_serv.cli.subject import open_subject
+from kneo_serv.cli.subject import open_local_subject
 from kneo_serv.cli.terminal import show, show_json, succeed, warn
+from kneo_serv.cli.workspace import open_workspace
 
 
 @spec_app.command("migrate")
@@ -60,7 +61,7 @@ def resolve(
     """Write the one document that a spec and its overlays make together."""
     from kneo_serv.spec.reader import dump_yaml
 
-    merged = open_subject(spec, environment, overlays).merged()
+    merged = open_local_subject(open_workspace(environment), spec, overlays).merged()
     if output is not None:
         output.write_text(dump_yaml(merged), encoding="utf-8")
     if as_json:

@@ -37,7 +37,8 @@ class ModelTurnCompleted:
     model_name: str | None = None
     raw: str | None = None
     metadata: Mapping[str, Any] = field(default_factory=dict)
-    """Under `memory`: the agent's policy, and how many messages there were before and after it."""
+    """`model_provider` and `runtime_mode`: who was asked. Under `memory`: the agent's policy, and how many messages
+    there were before and after it."""
     approvals: tuple[str, ...] = ()
     """Ids of the calls that a person has to agree to first."""
     admitted: tuple[str, ...] = ()

@@ -87,3 +87,4 @@ class HumanExpired:
     on_timeout: OnTimeout
     timeout_seconds: float | None = None
     expires_at: float | None = None
+    assignee: str | None = None

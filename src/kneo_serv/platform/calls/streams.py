@@ -6,8 +6,10 @@ from collections.abc import AsyncGenerator, Iterator
 from kneo_serv.errors import PlatformClosedError
 from kneo_serv.model.ids import RunId
 from kneo_serv.platform.calls.calling import Calling
+from kneo_serv.platform.feed import FeedFilter
 from kneo_serv.platform.platform import Platform
 from kneo_serv.platform.streams import StreamItem, Until, checked
+from kneo_serv.platform.views import LightEvent
 
 
 class StreamCalls(Calling):
@@ -32,7 +34,23 @@ class StreamCalls(Calling):
 
         return self._items(self._do(begin))
 
-    def _items(self, stream: AsyncGenerator[StreamItem]) -> Iterator[StreamItem]:
+    def feed(self, *, after: int | None = None, chosen: FeedFilter | None = None) -> Iterator[LightEvent]:
+        """The events of all runs, as `Platform.feed` tells them; each step of the iterator blocks until there is more.
+
+        It never ends by itself.
+
+        Raises:
+            InvalidRequestError: `after` is below 0.
+            StoreError: the store could not be read, also while iterating.
+            PlatformClosedError: while iterating, the platform was shut down.
+        """
+
+        async def begin(platform: Platform) -> AsyncGenerator[LightEvent]:
+            return platform.feed(after=await platform.feed_position(after), chosen=chosen)
+
+        return self._items(self._do(begin))
+
+    def _items[T](self, stream: AsyncGenerator[T]) -> Iterator[T]:
         try:
             while (item := self._do(lambda _: _next(stream))) is not None:
                 yield item
@@ -41,9 +59,9 @@ class StreamCalls(Calling):
                 self._do(lambda _: _close(stream))
 
 
-async def _next(stream: AsyncGenerator[StreamItem]) -> StreamItem | None:
+async def _next[T](stream: AsyncGenerator[T]) -> T | None:
     return await anext(stream, None)
 
 
-async def _close(stream: AsyncGenerator[StreamItem]) -> None:
+async def _close[T](stream: AsyncGenerator[T]) -> None:
     await stream.aclose()

@@ -35,6 +35,8 @@ class StepNote:
     attempt: int = 1
     messages: int = 1
     """Messages of an agent's conversation so far, its input included."""
+    spoke: ev.ModelTurnCompleted | None = None
+    """What its model said last."""
 
     @property
     def frame(self) -> StepKey:
@@ -158,6 +160,7 @@ class Story:
             case ev.ModelTurnCompleted():
                 self.usage += event.usage
                 note = self._heard(event.key)
+                note.spoke = event
                 self.spent[note.ref] = self.spent.get(note.ref, Usage()) + event.usage
                 return note
             case ev.GuardrailApplied():
@@ -247,10 +250,10 @@ class Story:
     def _note(self, key: StepKey, index: int | None = None) -> StepNote:
         if (note := self._notes.get(key)) is not None:
             return note
-        frame_key, _, segment = key.rpartition("/")
-        visited_id, _, visit = segment.partition("~")[0].rpartition("#")
+        frame_key = key.rpartition("/")[0]
+        visited_id, visit = visit_of(key)
         frame = self._frame(StepKey(frame_key))
-        note = StepNote(key, unquote(visited_id), int(visit or 1), frame.text, index)
+        note = StepNote(key, visited_id, visit, frame.text, index)
         frame.concurrent = frame.concurrent or bool(frame.live)
         frame.live.add(key)
         self._notes[key] = note
@@ -291,6 +294,13 @@ class Story:
         self.status, self.error, self.completed_at = status, error, at
         self.asked.clear()
         self._busy.clear()
+
+
+def visit_of(key: StepKey) -> tuple[str, int]:
+    """The id of a step in its workflow, also where a fallback stands in, and which of its visits this is."""
+    segment = key.rpartition("/")[2]
+    visited_id, _, visit = segment.partition("~")[0].rpartition("#")
+    return unquote(visited_id), int(visit or 1)
 
 
 def workflow_type(record: RunRecord, story: Story | None = None) -> str | None:

@@ -17,6 +17,12 @@ from kneo_serv.platform.views.story import StepNote, Story, agent_of, workflow_t
 from kneo_serv.platform.views.task import request_fields
 from kneo_serv.platform.views.wire import WIRE, trace_type
 
+SPEAKER = ("runtime_mode", "model_provider")
+"""What the metadata of a model turn tell of who was asked."""
+
+ENDS = ("_completed", "_failed")
+"""How the types of events end that say how long something took."""
+
 
 def trace_events(
     record: RunRecord, events: Sequence[ev.Recorded], *, limit: int = 10_000
@@ -41,6 +47,8 @@ class Timeline:
     record: RunRecord
     _opened: dict[str, str] = field(default_factory=dict)
     """Span name to the id of the event that opened it."""
+    _since: dict[str, float] = field(default_factory=dict)
+    """Span name to the time when it was opened."""
     _spans: dict[str, str] = field(default_factory=dict)
 
     def lines(self, recorded: ev.Recorded, note: StepNote | None, story: Story) -> list[dict[str, Any]]:
@@ -160,6 +168,7 @@ class Timeline:
         if call is None:
             return [step]
         messages = {"message_count": note.messages, "attempt": note.attempt}
+        fields |= _speaker(note.spoke)
         agent = self._line(recorded, call, span=_agent_span(note.key), parent=note.key, metadata=messages, **fields)
         return [step, agent] if isinstance(event, ev.StepStarted) else [agent, step]
 
@@ -189,14 +198,14 @@ class Timeline:
             fields["tool_name"] = event.tool_name
         match event:
             case ev.ModelTurnCompleted():
-                fields |= {"model_name": event.model_name, "output_preview": preview(event.text)}
+                fields |= _speaker(event) | {"output_preview": preview(event.text)}
                 metadata |= {
                     "input_tokens": event.usage.input_tokens,
                     "output_tokens": event.usage.output_tokens,
                     "cached_tokens": event.usage.cached_tokens,
                     "cost_usd": event.usage.cost_usd,
                     "tool_call_count": len(event.tool_calls),
-                    **event.metadata,
+                    **{name: value for name, value in event.metadata.items() if name not in SPEAKER},
                 }
                 fields["memory_policy"] = event.metadata.get("memory", {}).get("policy")
             case ev.ToolCallStarted():
@@ -293,6 +302,8 @@ class Timeline:
         workflow_name: str | None = None,
         step_id: str | None = None,
         agent_name: str | None = None,
+        runtime_mode: str | None = None,
+        model_provider: str | None = None,
         model_name: str | None = None,
         tool_name: str | None = None,
         guardrail_id: str | None = None,
@@ -301,14 +312,17 @@ class Timeline:
         output_preview: str | None = None,
         error: str | None = None,
     ) -> dict[str, Any]:
-        event_id = f"evt_{self._digest(f'{recorded.seq}:{kind}', 16)}"
+        event_id = event_id_of(self.record.id, recorded.seq, kind)
         inside = self._opened.get(parent or "") if opens else self._opened.get(span)
         if opens:
-            self._opened[span] = event_id
+            self._opened[span], self._since[span] = event_id, recorded.at
+        elif kind.endswith(ENDS) and span in self._since:
+            metadata = {**metadata, "duration_ms": round((recorded.at - self._since[span]) * 1000)}
         return {
             "type": kind,
             "run_id": self.record.id,
             "event_id": event_id,
+            "sequence": recorded.seq,
             "timestamp": iso(recorded.at),
             "parent_event_id": inside,
             "span_id": self._span(span),
@@ -316,8 +330,8 @@ class Timeline:
             "agent_name": agent_name,
             "workflow_name": workflow_name or self.record.workflow_name,
             "step_id": step_id,
-            "runtime_mode": None,
-            "model_provider": None,
+            "runtime_mode": runtime_mode,
+            "model_provider": model_provider,
             "model_name": model_name,
             "tool_name": tool_name,
             "guardrail_id": guardrail_id,
@@ -330,11 +344,38 @@ class Timeline:
 
     def _span(self, name: str) -> str:
         if (span := self._spans.get(name)) is None:
-            span = self._spans[name] = self._digest(name, 8)
+            span = self._spans[name] = _digest(self.record.id, name, 8)
         return span
 
-    def _digest(self, name: str, size: int) -> str:
-        return blake2b(f"{self.record.id}:{name}".encode(), digest_size=size).hexdigest()
+
+class LiveTrace:
+    """The trace of a run, told event by event: the same rows as those of `trace_events`, while they come."""
+
+    def __init__(self, record: RunRecord) -> None:
+        """A trace of which nothing is told; `record` says what never changes about the run."""
+        # Which frames are graphs is asked only of checkpoints, and of runs whose row does not say what they are.
+        self._story = Story(frozenset())
+        self._timeline = Timeline(record)
+
+    def rows(self, recorded: ev.Recorded) -> list[dict[str, Any]]:
+        """The rows of the next event of the run's history, which begins with its first one."""
+        return self._timeline.lines(recorded, self._story.tell(recorded), self._story)
+
+
+def event_id_of(run_id: str, seq: int, kind: str) -> str:
+    """Id of the row of this kind that the event of this number has in a run's trace."""
+    return f"evt_{_digest(run_id, f'{seq}:{kind}', 16)}"
+
+
+def _digest(run_id: str, name: str, size: int) -> str:
+    return blake2b(f"{run_id}:{name}".encode(), digest_size=size).hexdigest()
+
+
+def _speaker(turn: ev.ModelTurnCompleted | None) -> dict[str, Any]:
+    """Which model spoke, as far as the turn tells; nothing before it has spoken."""
+    if turn is None:
+        return {}
+    return {"model_name": turn.model_name, **{name: turn.metadata.get(name) for name in SPEAKER}}
 
 
 def _place(note: StepNote | None, story: Story) -> dict[str, Any]:

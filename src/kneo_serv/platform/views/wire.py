@@ -50,6 +50,10 @@ NODE_COMPLETED = "node_completed"
 """Name of `step_completed` among the checkpoints where the step is a node of a graph."""
 
 
+TRACE_TYPES: Mapping[str, str] = {kind.KIND: wire.trace for kind, wire in WIRE.items() if wire.trace is not None}
+"""By kind of event its name in the trace."""
+
+
 def trace_type(event: ev.Event) -> str | None:
     """Name of an event in the trace. The first leg shows as the start of the workflow and not once more."""
     if isinstance(event, ev.LegStarted) and event.reason is ev.LegReason.START:

@@ -4,6 +4,7 @@ from fastapi import APIRouter
 
 from kneo_serv.service.routes import (
     audit_events,
+    events,
     fleet,
     health,
     human_tasks,
@@ -24,6 +25,7 @@ ROUTERS: tuple[APIRouter, ...] = (
     skills.router,
     human_tasks.router,
     audit_events.router,
+    events.router,
     security.router,
     policies.router,
     fleet.router,

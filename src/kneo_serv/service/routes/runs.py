@@ -19,6 +19,7 @@ from kneo_serv.service.off_loop import off_loop
 from kneo_serv.service.pages import filter_of, read_page
 from kneo_serv.service.pages import shown as shown_page
 from kneo_serv.service.schemas.runs import (
+    ContinueQuery,
     GetRunQuery,
     RunCreateRequest,
     RunCreateResponse,
@@ -112,13 +113,13 @@ async def cancel_run(run_id: str, query: Annotated[NoQuery, Query()], service: T
 )
 async def continue_run(
     run_id: str,
-    query: Annotated[NoQuery, Query()],
+    query: Annotated[ContinueQuery, Query()],
     service: TheService,
     caller: Caller,
     idempotency_key: KeyHeader = None,
 ) -> Response:
     """Takes up a failed run after its last finished step; answers as starting one does."""
-    return await go_on_with(service, caller, RunId(run_id), given_key=idempotency_key)
+    return await go_on_with(service, caller, RunId(run_id), given_key=idempotency_key, wait=query.wait)
 
 
 def trace_of(request: Request) -> dict[str, str]:

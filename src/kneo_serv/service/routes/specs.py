@@ -72,18 +72,10 @@ async def compile_spec(
                 raise
             return {"ok": False, "diagnostics": found.paths.diagnostics(error.report.diagnostics), "summary": {}}
         _gate(manager, asked, package.spec, package.diagnostics)
-        workflow = package.root_workflow
         return {
             "ok": not ValidationReport(package.diagnostics).has_errors,
             "diagnostics": found.paths.diagnostics(package.diagnostics),
-            "summary": {
-                "has_root_agent": True,
-                "has_root_workflow": workflow is not None,
-                "root_agent": package.root_agent.name,
-                "root_workflow": None if workflow is None else workflow.name,
-                "component_agents": sorted(package.component_agents),
-                "component_workflows": sorted(package.component_workflows),
-            },
+            "summary": package.summary(),
         }
 
     answer = await _looked(service, asked, look)

@@ -160,10 +160,25 @@ class GetRunQuery(NoQuery):
     )
 
 
+class ContinueQuery(NoQuery):
+    """How long to wait."""
+
+    wait: float | None = Field(
+        default=None,
+        ge=0,
+        le=86_400,
+        allow_inf_nan=False,
+        description="Seconds to wait until the run rests or ends (KNEO_SERV_PATIENCE_SECONDS by default). When they "
+        "are over, the answer is 202 and the run goes on.",
+    )
+
+
 class RunsQuery(ListQuery):
     """Which runs. All conditions hold together."""
 
-    status: str | None = Field(default=None, description="`paused` means `blocked`.")
+    status: str | None = Field(
+        default=None, description="`paused` means `blocked`; several, separated by commas, let any of them pass."
+    )
     workflow_kind: str | None = Field(
         default=None, description="`workflow` or `agent`, or the type of the workflow, such as `graph`."
     )

@@ -1,0 +1,1 @@
+"""A service that answers the commands, over HTTP."""
