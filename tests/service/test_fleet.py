@@ -7,6 +7,7 @@ import pytest
 from fastapi.testclient import TestClient
 
 from kneo_serv.platform import PlatformManager, PlatformOptions
+from kneo_serv.service.auth import AuthConfig
 from tests.service.doors import STEPS, as_role, door, platform_in, refusal
 
 LIMITS = {
@@ -53,6 +54,15 @@ def test_limits_of_another_form_are_refused_and_their_place_is_named(
     assert place in answer.json()["detail"][0]["loc"]
 
 
+def test_a_tenant_sees_its_own_bound_and_no_other_tenants(manager: PlatformManager) -> None:
+    manager.set_limits({"tenants": {"*": {"running": 1}, "north": {"running": 2}, "south": {"running": 3}}})
+    listed = "n:north-token:operator,tenant=north;all:all-token:operator"
+    with door(manager, AuthConfig.from_env({"KNEO_SERV_API_KEYS": listed})) as client:
+        mine = client.get("/v1/limits", headers={"Authorization": "Bearer north-token"}).json()["limits"]["tenants"]
+        assert mine == {"*": {"running": 1}, "north": {"running": 2}}
+        assert len(client.get("/v1/limits", headers=as_role("all")).json()["limits"]["tenants"]) == 3
+
+
 def test_who_may_only_look_changes_nothing(guarded: TestClient) -> None:
     for verb, path in (("put", "/v1/limits"), ("post", "/v1/providers/p/pause"), ("post", "/v1/providers/p/resume")):
         refusal(
@@ -66,12 +76,8 @@ def test_a_run_is_refused_where_its_queue_is_full_and_nothing_of_it_is_kept(clie
     client.put("/v1/limits", json=LIMITS)
     answer = client.post("/v1/runs", json=asked(queue="batch"))
     detail = refusal(answer, 503)
-    assert (detail["error"], detail["depth"], detail["limit"], answer.headers["retry-after"]) == (
-        "queue_full",
-        0,
-        0,
-        "5",
-    )
+    assert (detail["error"], detail["queue_depth"], detail["limit"]) == ("queue_full", 0, 0)
+    assert answer.headers["retry-after"] == "5"
     assert "batch" in detail["message"]
     assert client.get("/v1/runs").json()["total"] == 0
     assert "kneo_runs_rejected_total 1.0" in client.get("/metrics").text

@@ -6,6 +6,7 @@ from typing import Annotated, Any
 import anyio.to_thread
 from fastapi import APIRouter, Path, Query
 
+from kneo_serv.model.limits import ANY
 from kneo_serv.service.admission import ScopedRoute, needs
 from kneo_serv.service.auth import AuthPrincipal
 from kneo_serv.service.dependencies import Caller, TheService
@@ -26,9 +27,12 @@ Provider = Annotated[str, Path(min_length=1, max_length=256, description="Name o
 
 @router.get("/limits", response_model=LimitsResponse, responses=ERRORS, openapi_extra=needs("policies:read"))
 async def get_limits(query: Annotated[NoQuery, Query()], service: TheService, caller: Caller) -> dict[str, Any]:
-    """How much the fleet takes in, executes and asks at a time."""
-    limits = await service.reach(lambda platform: platform.fleet.limits())
-    return {"limits": limits.to_dict(), "previous_limits": None}
+    """How much the fleet takes in, executes and asks at a time. A tenant sees no other tenant's bounds."""
+    limits = (await service.reach(lambda platform: platform.fleet.limits())).to_dict()
+    if caller.tenant is not None:
+        seen = (ANY, caller.tenant)
+        limits["tenants"] = {name: bound for name, bound in limits["tenants"].items() if name in seen}
+    return {"limits": limits, "previous_limits": None}
 
 
 @router.put("/limits", response_model=LimitsResponse, responses=ERRORS, openapi_extra=needs("policies:write"))
