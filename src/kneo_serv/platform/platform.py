@@ -24,6 +24,7 @@ from kneo_serv.platform.equipment import Runtimes
 from kneo_serv.platform.feed import Feed, FeedFilter, FeedStretch
 from kneo_serv.platform.fleet import Fleet
 from kneo_serv.platform.forking import AgentProblem, ForkRequest, Forks
+from kneo_serv.platform.hints import Hints
 from kneo_serv.platform.humans import Humans
 from kneo_serv.platform.journal import (
     Journal,
@@ -126,6 +127,7 @@ class Platform:
             concurrency=self.options.worker_concurrency,
             poll_seconds=self.options.idle_poll_seconds,
         )
+        self._hints = Hints(store, interval=self.options.watch_seconds, submit=self._dispatcher.submit)
         # Retries are no deadlines: they fire by themselves also where deadlines are left to the prunes.
         kinds = tuple(TimerKind) if self.options.timekeeper else (TimerKind.RETRY,)
         self._timekeeper = Timekeeper(store, fire=self.fire, kinds=kinds)
@@ -152,11 +154,13 @@ class Platform:
         """Begins to execute runnable runs and to fire timers; without places for runs, only the latter. Idempotent."""
         if self._workers.executes:
             self._dispatcher.start()
+            self._hints.start()
         self._timekeeper.start()
 
     async def close(self, *, timeout: float) -> bool:
         """Drains for up to `timeout` seconds, then gives all leases back; whether every run in hand came to a rest."""
         await self._timekeeper.stop()
+        await self._hints.stop()
         self._workers.stop()
         self._watch.look_all()
         await self._feed.close()
