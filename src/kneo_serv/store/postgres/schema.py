@@ -92,7 +92,8 @@ MIGRATIONS = (
             """,
             # When each tenant was let to work last, so that the next turn is another one's.
             f"CREATE TABLE tenant_turns (tenant {_TEXT} NOT NULL PRIMARY KEY, turn double precision NOT NULL)",
-            "CREATE INDEX runs_leased ON runs (id) WHERE lease_owner IS NOT NULL",
+            # Those at work, in the words of who counts them: else they would be looked for among all that wait.
+            "CREATE INDEX runs_leased ON runs (lane) WHERE phase = 'runnable' AND lease_owner IS NOT NULL",
             # Answers whether a run has to wait for an earlier one of its session, however long that session is.
             """
             CREATE INDEX runs_at_work_by_session ON runs (session_id, tenant, created_at, id)
