@@ -458,6 +458,12 @@ class Settings:
     request_logs: bool = _setting(
         "KNEO_SERV_REQUEST_LOGS", True, Switch(), "Whether the service logs a line for each request."
     )
+    request_head_seconds: float = _setting(
+        "KNEO_SERV_REQUEST_HEAD_SECONDS",
+        15.0,
+        Seconds(0, 3600, above=True),
+        "How long the head of a request may take to arrive, from the opening of the connection on.",
+    )
     request_body_seconds: float = _setting(
         "KNEO_SERV_REQUEST_BODY_SECONDS",
         30.0,

@@ -214,6 +214,7 @@ def _manager(
 
     settings = Settings.from_env(os.environ)
     options = replace(settings.platform_options(), spec_signing_key=os.environ.get(KEY_VARIABLE) or None)
+    options = replace(options, mcp=replace(options.mcp, secrets=secrets))
     runs, continuations = create_persistence_stores(state_path=state_path)
     return PlatformManager(
         compiler=SpecCompiler(

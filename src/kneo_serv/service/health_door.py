@@ -12,7 +12,9 @@ from fastapi import FastAPI, Request, Response
 from kneo_serv.errors import KneoError
 from kneo_serv.platform import PlatformManager
 from kneo_serv.platform.platform import Platform
+from kneo_serv.service.connections import bounded
 from kneo_serv.service.errors import answer_to
+from kneo_serv.service.limits import RequestLimits
 from kneo_serv.service.readiness import Readiness
 from kneo_serv.service.routes import METRICS, health
 from kneo_serv.service.serve import address_of, listening, loop_kind
@@ -34,7 +36,7 @@ def answering(manager: PlatformManager, settings: Settings, *, host: str, port: 
         config = uvicorn.Config(
             health_app(manager, settings),
             loop=loop_kind(),
-            http="httptools",
+            http=bounded(head_seconds=settings.request_head_seconds, max_head_bytes=RequestLimits().max_head_bytes),
             ws="none",
             lifespan="on",
             log_config=None,

@@ -32,10 +32,30 @@ SCHEMES = {
 _VERBS = ("get", "put", "post", "delete", "patch")
 _ERROR = {"$ref": "#/components/schemas/ErrorResponse"}
 
-_MISSHAPEN = {
-    "type": "object",
-    "title": "HTTPValidationError",
-    "properties": {"detail": {"type": "array", "items": {"type": "object"}, "title": "Detail"}},
+# Versions of FastAPI describe these two differently, and none of them as they are told here.
+_FORMS = {
+    "HTTPValidationError": {
+        "type": "object",
+        "title": "HTTPValidationError",
+        "required": ["detail"],
+        "properties": {
+            "detail": {"type": "array", "items": {"$ref": "#/components/schemas/ValidationError"}, "title": "Detail"}
+        },
+    },
+    "ValidationError": {
+        "type": "object",
+        "title": "ValidationError",
+        "required": ["loc", "msg", "type"],
+        "properties": {
+            "loc": {
+                "type": "array",
+                "items": {"anyOf": [{"type": "string"}, {"type": "integer"}]},
+                "title": "Location",
+            },
+            "msg": {"type": "string", "title": "Message"},
+            "type": {"type": "string", "title": "Error Type"},
+        },
+    },
 }
 
 
@@ -58,7 +78,7 @@ def describe(app: FastAPI) -> None:
             )
             components = made.setdefault("components", {})
             components["securitySchemes"] = SCHEMES
-            components.setdefault("schemas", {}).setdefault("HTTPValidationError", _MISSHAPEN)
+            components.setdefault("schemas", {}).update(_FORMS)
             for _, _, operation in operations(made):
                 _complete(operation)
             app.openapi_schema = made

@@ -17,6 +17,8 @@ import uvicorn
 from kneo_serv.errors import KneoError
 from kneo_serv.service.app import create_app
 from kneo_serv.service.auth import AuthConfig
+from kneo_serv.service.connections import bounded
+from kneo_serv.service.interpreter import keep_what_is_there, take_short_turns
 from kneo_serv.service.log_lines import configure_logging
 from kneo_serv.service.state import Service
 from kneo_serv.settings import Settings
@@ -82,7 +84,9 @@ def serve(
         config = uvicorn.Config(
             app,
             loop=loop_kind(),
-            http="httptools",
+            http=bounded(
+                head_seconds=settings.request_head_seconds, max_head_bytes=app.state.service.limits.max_head_bytes
+            ),
             ws="none",
             lifespan="on",
             log_config=None,
@@ -97,6 +101,7 @@ def serve(
         )
         where = address_of(listener, secure=options.ssl_certfile is not None)
         server = _Server(config, app.state.service, lambda: tell(f"Listening on {where}{config.root_path}"))
+        take_short_turns()
         with _quiet_signals():
             try:
                 server.run(sockets=[listener])
@@ -115,6 +120,7 @@ class _Server(uvicorn.Server):
     async def startup(self, sockets: list[socket.socket] | None = None) -> None:
         await super().startup(sockets)
         if self.started:
+            keep_what_is_there()
             self._tell()
 
     def handle_exit(self, sig: int, frame: FrameType | None) -> None:

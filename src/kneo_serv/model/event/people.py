@@ -88,3 +88,4 @@ class HumanExpired:
     timeout_seconds: float | None = None
     expires_at: float | None = None
     assignee: str | None = None
+    """Who was asked, and has not answered."""

@@ -8,6 +8,7 @@ from fastapi.responses import JSONResponse
 
 from kneo_serv.model.ids import RunId
 from kneo_serv.model.run import RunRecord
+from kneo_serv.observe.trace_context import TRACEPARENT, TRACESTATE
 from kneo_serv.platform.platform import Platform
 from kneo_serv.service.admission import ScopedRoute, needs
 from kneo_serv.service.answers import as_json, told_by_door
@@ -123,9 +124,11 @@ async def continue_run(
 
 
 def trace_of(request: Request) -> dict[str, str]:
-    """The W3C trace context of a request."""
-    names = ("traceparent", "tracestate")
-    return {name: value for name in names if (value := request.headers.get(name)) is not None}
+    """The W3C trace context of a request, as it was sent; of several `traceparent` none counts, as the W3C says."""
+    parents, states = (request.headers.getlist(name) for name in (TRACEPARENT, TRACESTATE))
+    if len(parents) != 1:
+        return {}
+    return {TRACEPARENT: parents[0], **({TRACESTATE: ",".join(states)} if states else {})}
 
 
 async def _cancelled(platform: Platform, *, run_id: RunId, caller: AuthPrincipal) -> dict[str, Any]:
