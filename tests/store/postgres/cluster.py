@@ -4,6 +4,7 @@ import contextlib
 import importlib.util
 import os
 import pwd
+import random
 import re
 import shutil
 import signal
@@ -39,7 +40,8 @@ def binaries(source: str) -> Path:
         return Path(found.submodule_search_locations[0]) / "pginstall" / "bin"
     on_path = shutil.which("postgres")
     folders = sorted(Path("/usr/lib/postgresql").glob("*/bin"), key=lambda path: int(path.parent.name))
-    folders += [Path(on_path).parent] if on_path else []
+    if not folders and on_path is not None:
+        folders = [Path(on_path).parent]
     if not folders:
         raise NotThereError("the system has no PostgreSQL server: apt-get install postgresql")
     return folders[-1]
@@ -193,10 +195,15 @@ class Cluster:
 
 
 def _free_port() -> int:
-    with socket.socket() as found:
-        found.bind(("127.0.0.1", 0))
-        port: int = found.getsockname()[1]
-        return port
+    """A port below those that systems give to clients: nobody takes it while the server is stopped for a moment."""
+    while True:
+        port = random.randint(20_000, 32_000)
+        with socket.socket() as found:
+            try:
+                found.bind(("127.0.0.1", port))
+            except OSError:
+                continue
+            return port
 
 
 def _wait_for_end(pids: Sequence[int]) -> None:

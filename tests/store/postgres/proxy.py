@@ -15,6 +15,8 @@ class Proxy:
     lose_answers: int = 0
     """So many answers of the server are lost from now on, each with its connection."""
     lost: int = 0
+    silent: bool = False
+    """Whether answers are kept back, while the connections stay open."""
     _writers: set[asyncio.StreamWriter] = field(default_factory=set)
 
     async def serve(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
@@ -43,6 +45,8 @@ class Proxy:
                     self.lose_answers -= 1
                     self.lost += 1
                     break
+                if answers and self.silent:
+                    continue
                 writer.write(data)
                 await writer.drain()
         for each in both:

@@ -194,6 +194,23 @@ def test_when_all_connections_are_busy_the_setting_is_named(postgres_url: str) -
     asyncio.run(prove())
 
 
+def test_a_peer_that_falls_silent_is_taken_for_lost(postgres_url: str) -> None:
+    async def prove() -> None:
+        async with proxy(_port(postgres_url)) as between:
+            address = parse(postgres_url.replace(f":{_port(postgres_url)}/", f":{between.port}/"))
+            pool = Connections(address, size=3, reserved=1, prepared=True, patience=0.4, answer_within=0.2)
+            assert await pool.read("SELECT 1") == [(1,)]
+            async with pool.one() as link:
+                between.silent = True
+                with pytest.raises(psycopg.OperationalError):
+                    await link.fetch("SELECT 2")
+            between.silent = False
+            assert await pool.read("SELECT 3") == [(3,)]
+            await pool.close()
+
+    asyncio.run(prove())
+
+
 def test_behind_a_pooler_nothing_is_left_on_a_connection(postgres_url: str) -> None:
     async def prove() -> None:
         counts = {}

@@ -2,7 +2,9 @@
 
 import asyncio
 import logging
+import os
 import random
+import socket
 import time
 from collections.abc import AsyncIterator, Awaitable, Callable, Mapping, Sequence
 from contextlib import asynccontextmanager, suppress
@@ -23,6 +25,7 @@ type Connection = psycopg.AsyncConnection[tuple[Any, ...]]
 type Rows = list[tuple[Any, ...]]
 type Values = Sequence[Any] | Mapping[str, Any]
 
+ANSWER_WITHIN = 30.0
 _TERMINATE = "SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE pid = %s AND backend_start::text = %s"
 _FIRST_PAUSE = 0.02
 _LONGEST_PAUSE = 0.5
@@ -43,6 +46,11 @@ class Link:
     async def change(self, query: str, values: Values | None = None) -> int:
         """How many rows a statement has changed."""
         return (await self.connection.execute(query.encode(), _plain(values))).rowcount
+
+    def cut(self) -> None:
+        """Ends the connection under whoever waits for an answer on it, who is told that it is lost."""
+        with suppress(psycopg.Error, OSError), socket.socket(fileno=os.dup(self.connection.fileno())) as end:
+            end.shutdown(socket.SHUT_RDWR)
 
     @property
     def is_clean(self) -> bool:
@@ -71,16 +79,26 @@ class Connections:
     """Up to `size` connections, of which `reserved` are for writers, so that no reader ever keeps an append waiting.
 
     With `prepared` off, nothing is left on a connection between two transactions, as behind a transaction-pooling
-    proxy. `patience` says for how many seconds a call waits for a connection, or for a server that is away.
+    proxy. `patience` says for how many seconds a call waits for a connection, or for a server that is away; after
+    `answer_within` seconds in use a connection is taken for lost.
     """
 
-    def __init__(self, address: Address, *, size: int, reserved: int, prepared: bool, patience: float) -> None:
+    def __init__(
+        self,
+        address: Address,
+        *,
+        size: int,
+        reserved: int,
+        prepared: bool,
+        patience: float,
+        answer_within: float = ANSWER_WITHIN,
+    ) -> None:
         self.place = address.place
         self.patience = patience
         self.size = size
         self._address = address
         self._prepared = prepared
-        self._answer_within = max(30.0, patience)
+        self._answer_within = answer_within
         self._readers = asyncio.Semaphore(size - reserved)
         self._writers = asyncio.Semaphore(reserved)
         self._idle: list[Link] = []
@@ -94,11 +112,11 @@ class Connections:
         """
         return await self.ask(lambda link: link.fetch(query, values, prepare=prepare))
 
-    async def ask[T](self, work: Callable[[Link], Awaitable[T]], *, repeat: bool = True) -> T:
+    async def ask[T](self, work: Callable[[Link], Awaitable[T]], *, repeat: bool = True, hurry: bool = True) -> T:
         """What `work` makes of a connection.
 
         It is done again after a deadlock, and with `repeat` (where doing it twice does no harm) also when the
-        connection was lost.
+        connection was lost. Without `hurry` it may take as long as it takes.
 
         Raises:
             StoreError: the database could not do it.
@@ -107,7 +125,7 @@ class Connections:
         while True:
             begun = False
             try:
-                async with self.one() as link:
+                async with self.one(hurry=hurry) as link:
                     begun = True
                     return await work(link)
             except psycopg.Error as error:
@@ -116,7 +134,7 @@ class Connections:
                     raise translate(error, self.place) from error
 
     @asynccontextmanager
-    async def one(self, *, writer: bool = False) -> AsyncIterator[Link]:
+    async def one(self, *, writer: bool = False, hurry: bool = True) -> AsyncIterator[Link]:
         """A connection for a moment. Raises psycopg.Error, and StoreError when none becomes free or all is closed."""
         if self._closed:
             raise StoreError(f"The store of {self.place} is closed. Open it before it is used.")
@@ -130,18 +148,18 @@ class Connections:
             ) from None
         try:
             link = self._take() or await self._connect()
+            # Not by cancelling: the driver would ask the server to end the statement, and wait for its answer.
+            guard = asyncio.get_running_loop().call_later(self._answer_within, link.cut) if hurry else None
             try:
-                async with asyncio.timeout(self._answer_within):
-                    yield link
+                yield link
             except psycopg.Error as error:
                 if is_lost(error):
                     # Those that wait for their next use were lost at the same moment, most likely.
                     await self._drop_idle()
                 raise
-            except TimeoutError as error:
-                await self._drop(link)
-                raise psycopg.OperationalError(f"no answer within {self._answer_within:g} s") from error
             finally:
+                if guard is not None:
+                    guard.cancel()
                 if link.is_clean and not self._closed:
                     self._idle.append(link)
                 else:

@@ -87,7 +87,8 @@ class PostgresStore:
         async def prepare(link: Link) -> None:
             await migrate(link.connection, self.place)
 
-        await self._connections.ask(prepare)
+        # Another process may be in the midst of a long migration.
+        await self._connections.ask(prepare, hurry=False)
         self._opened = True
 
     async def close(self) -> None:
