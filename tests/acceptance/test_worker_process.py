@@ -141,6 +141,30 @@ def test_of_three_workers_one_is_killed_in_mid_run_and_another_goes_on_without_r
     assert_sound(outside)
 
 
+def test_on_postgresql_a_fleet_goes_on_with_what_a_killed_worker_had_in_hand(
+    desk: Shell, postgres_url: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("KNEO_SERV_DATABASE_URL", postgres_url)
+    there = Shell(desk.folder, {**LEASE, "KNEO_SERV_DATABASE_URL": postgres_url})
+    outside = create_local_platform_manager()
+    try:
+        with ExitStack() as fleet:
+            workers = {str(one.process.pid): one for one in (fleet.enter_context(working(there)) for _ in range(2))}
+            runs = [hand_in(outside, "first", "slow", "last") for _ in range(4)]
+            until(lambda: Counter(name for name, *_ in marks(desk))["slow"] == 4, next(iter(workers.values())).process)
+            victim = workers.pop(marks(desk)[-1][2])
+            victim.process.kill()
+            (desk.folder / "go").touch()
+            (other,) = workers.values()
+            assert {completes(outside, run_id, other) for run_id in runs} == {"x123"}
+            assert other.stop() == 0
+        assert Counter(name for name, *_ in marks(desk))["first"] == 4
+        assert all(kinds(outside, run_id)["step_completed"] == 3 for run_id in runs)
+        assert_sound(outside)
+    finally:
+        outside.shutdown()
+
+
 def test_a_worker_that_was_stopped_beyond_its_lease_cannot_write_when_it_wakes(
     desk: Shell, outside: PlatformManager
 ) -> None:
