@@ -86,10 +86,12 @@ async def claim_waiting(
     limit: int,
     in_turn: bool,
     queues: Sequence[str] | None,
+    hopeful: bool,
 ) -> list[Claim]:
     """Gives leases of runs that wait, and of those whose workers are lost, as the rules allow and as is fair.
 
-    One process claims at a time, so that no two of them take the last place; those without work do not come that far.
+    One process claims at a time, so that no two of them take the last place. Who is not `hopeful` looks first whether
+    there is anything, so that idle workers keep nobody waiting.
     """
     asked = {"owner": owner, "in_turn": in_turn, "seconds": lease_seconds, "write_id": secrets.randbits(63)}
     lost: list[tuple[int, str] | None] = []
@@ -101,7 +103,7 @@ async def claim_waiting(
             await connections.settle(lost[-1])
             rows = await link.fetch(_CLAIMED, asked)
         try:
-            if rows or not await _there(link, asked, queues):
+            if rows or not (hopeful or await _there(link, asked, queues)):
                 return [Claim(*row) for row in rows]
             async with link.connection.transaction():
                 await link.fetch(_LOCK)

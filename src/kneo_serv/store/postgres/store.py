@@ -72,6 +72,7 @@ class PostgresStore:
         self._feed = Feed(self._connections)
         self._rules = claims.RulesWatch(self._connections)
         self._batches = 0
+        self._found_work = False
         self._opened = False
 
     async def open(self) -> None:
@@ -136,9 +137,18 @@ class PostgresStore:
     ) -> Sequence[Claim]:
         """Leases of runnable runs. A lease of somebody else ends by running out, and only so."""
         if run_id is None:
-            return await claims.claim_waiting(
-                self._database, owner, lease_seconds=lease_seconds, limit=limit, in_turn=in_turn, queues=queues
+            given = await claims.claim_waiting(
+                self._database,
+                owner,
+                lease_seconds=lease_seconds,
+                limit=limit,
+                in_turn=in_turn,
+                queues=queues,
+                hopeful=self._found_work,
             )
+            # Where there was something a moment ago, there is more, most likely.
+            self._found_work = bool(given)
+            return given
         request = named_claim(run_id, owner, lease_seconds, in_turn=in_turn)
 
         async def claim() -> list[Claim]:
