@@ -1,6 +1,5 @@
 """How much a fleet takes in, executes and asks at a time. One document holds for all its processes."""
 
-import math
 import re
 from collections.abc import Mapping
 from dataclasses import dataclass, field
@@ -125,7 +124,7 @@ def _amount(place: str, field_name: str, value: Any) -> Any:
     if field_name == "requests_per_minute":
         if isinstance(value, bool) or not isinstance(value, int | float) or not 0 < value <= _MOST:
             raise InvalidRequestError(f"{place} must be a number above 0, not {value!r}.")
-        return float(value) if math.isfinite(value) else None
+        return float(value)
     if isinstance(value, bool) or not isinstance(value, int) or not 0 <= value <= _MOST:
         raise InvalidRequestError(f"{place} must be a whole number from 0 to {_MOST:,}, not {value!r}.")
     return value

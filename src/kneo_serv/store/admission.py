@@ -18,6 +18,9 @@ from kneo_serv.store.lanes import Lane, lane_of
 RULES = (LIMITS, PROVIDER, RATE)
 """Kinds of the documents that a claim goes by."""
 
+PROBE_AGAIN_SECONDS = 60.0
+"""After which another run tries a provider that was paused, while the first one has not told what came of it."""
+
 BURST_SECONDS = 6.0
 """How much of a provider's minute may be asked for at once."""
 
@@ -121,8 +124,9 @@ class Admission:
                 case Standing.PAUSED | Standing.HELD:
                     return False
                 case Standing.PROBING:
-                    # One run finds out for all.
-                    return self._used["providers", provider] < 1
+                    # One run finds out for all; another one when it has not asked for long, being at something else.
+                    since = self._now - (state.paused_until or self._now)
+                    return self._used["providers", provider] < 1 + since // PROBE_AGAIN_SECONDS
                 case Standing.OPEN:
                     pass
         bound = self._rules.limits.bound("providers", provider).requests_per_minute

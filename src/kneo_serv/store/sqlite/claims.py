@@ -94,7 +94,6 @@ def claim_waiting(
     """Gives leases of runs that wait, and of those whose workers are lost, as the rules allow and as is fair."""
     now = time.time()
     dead = dumps(dead_owners(connection)).decode()
-    # What was lost goes on in any queue's own time: it counts like all others.
     asked = {"now": now, "dead": dead, "owner": owner, "in_turn": in_turn}
     lost = [one for one in _waiting(connection, _LOST, asked, held=True) if _serves(queues, lane_of(one.lane))]
     (found,) = connection.execute(_LANES).fetchone()

@@ -186,8 +186,13 @@ async def runs_that_need_a_paused_provider_wait_and_no_others(store: Store) -> N
     await _provider(store, "p", pauses=1, paused_until=now - 1)
     assert await _claim(store, 9) == ["r1"]
     assert await _claim(store, 9) == []
-    await _provider(store, "p")
+    # The one that was to find out is at something else for long.
+    await _provider(store, "p", pauses=1, paused_until=now - 61)
     assert await _claim(store, 9) == ["r2"]
+    await _made(store, "r5", 5, needs=("provider:p",))
+    assert await _claim(store, 9) == []
+    await _provider(store, "p")
+    assert await _claim(store, 9) == ["r5"]
 
 
 @case
