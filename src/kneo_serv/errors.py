@@ -185,6 +185,16 @@ class SessionBusyError(KneoError, RuntimeError):
         self.session_id = session_id
 
 
+class ScheduleExistsError(KneoError, ValueError):
+    """There is a schedule of this name already; nothing was stored."""
+
+    code = "schedule_exists"
+
+    def __init__(self, name: str) -> None:
+        super().__init__(f"There is a schedule {name!r} already. Change that one, or take another name.")
+        self.name = name
+
+
 class StoreError(KneoError, RuntimeError):
     """The database could not do it."""
 

@@ -314,7 +314,7 @@ class Settings:
         "KNEO_SERV_TIMEKEEPER",
         True,
         Switch(),
-        "Whether deadlines are kept by the platform itself; off leaves them to the prune calls.",
+        "Whether deadlines, schedules and retention are seen to by the platform itself; off leaves them to your calls.",
     )
     patience_seconds: float = _setting(
         "KNEO_SERV_PATIENCE_SECONDS",
@@ -560,6 +560,7 @@ class Settings:
             retry_on_timeout=self.workflow_retry_on_timeout,
             trace_max_events=self.trace_max_events,
             require_spec_bundles=self.require_spec_bundles,
+            spec_root=self.spec_root,
             mcp=McpOptions(
                 connect_seconds=self.mcp_connect_timeout_seconds,
                 call_seconds=self.mcp_timeout_seconds,

@@ -350,6 +350,8 @@ class HumanPlan:
     assignee: str | None = None
     timeout_seconds: float | None = None
     on_timeout: OnTimeout = OnTimeout.FAIL
+    remind_every_seconds: float | None = None
+    max_reminders: int = 0
     request_type: RequestType = RequestType.APPROVAL
     options: tuple[str, ...] = ()
     default_option: str | None = None

@@ -151,6 +151,9 @@ class TaskState:
     decision: Decision | None = None
     about: About | None = None
     subject: str | None = None
+    reminders: int = 0
+    reminded_for: float | None = None
+    """The moment that the last reminder was due at."""
 
 
 @quick

@@ -94,6 +94,9 @@ def _entry(
                 return "human.escalated", event.continuation_id, None, {**metadata, "assignee": event.assignee}
             name = "human.expired" if event.on_timeout is OnTimeout.FAIL else "human.continued"
             return name, event.continuation_id, None, metadata
+        case ev.HumanReminded():
+            metadata = {"number": event.number, "assignee": event.assignee}
+            return "human.reminded", event.continuation_id, None, metadata
         case ev.RunCancelled():
             return "run.cancelled", None, event.actor, {"reason": event.reason}
         case ev.RunContinued():

@@ -1,9 +1,11 @@
 """How a platform behaves; read from the environment by `kneo_serv.settings`."""
 
 from dataclasses import dataclass, field
+from pathlib import Path
 
 from kneo_serv.model.run import SessionConcurrency
 from kneo_serv.observe import TelemetryOptions
+from kneo_serv.platform.retention import RetentionPolicy
 from kneo_serv.tools.mcp import McpOptions
 
 
@@ -71,5 +73,9 @@ class PlatformOptions:
     """The key that bundles are verified with."""
     breaker: BreakerOptions = field(default_factory=BreakerOptions)
     """When a provider that fails is left alone."""
+    retention: RetentionPolicy = field(default_factory=RetentionPolicy)
+    """How long things are kept; the timekeeper applies it. By default nothing is removed."""
+    spec_root: Path | None = None
+    """Folder that relative paths in schedules lie in; None means the working directory."""
     telemetry: TelemetryOptions = field(default_factory=TelemetryOptions)
     """Whether there are spans of OpenTelemetry, and what they may tell."""

@@ -13,6 +13,7 @@ if TYPE_CHECKING:
     from kneo_serv.model.secret import Secrets
     from kneo_serv.platform import PlatformManager
     from kneo_serv.platform.options import PlatformOptions
+    from kneo_serv.platform.retention import RetentionPolicy
     from kneo_serv.runtime import RuntimeRegistry
     from kneo_serv.service.custom_code import CustomCode
     from kneo_serv.settings import Settings
@@ -113,6 +114,7 @@ def create_platform_manager(
     state_path: str | Path = DEFAULT_STATE_PATH,
     patient: bool = False,
     secrets: "Secrets | None" = None,
+    retention: "RetentionPolicy | None" = None,
     **options: Any,
 ) -> "PlatformManager":
     """A manager with the user's own code in it: the one that their factory builds, or else ours, with their tools.
@@ -124,6 +126,7 @@ def create_platform_manager(
         state_path: Where runs are kept; a factory decides that itself.
         patient: Whether calls wait until a run rests, as long as it takes, and runs are executed here in any case.
         secrets: Which variables hold which keys; a factory decides that itself.
+        retention: What the project says about it; the environment wins, and a factory decides that itself.
         options: Of `PlatformOptions`, by name; they win over the environment and over a factory.
 
     Raises:
@@ -131,11 +134,19 @@ def create_platform_manager(
         InvalidRequestError: there are `options`, and the factory's platform is at work already.
         SettingsError: a variable has a value that cannot be used.
     """
+    from kneo_serv.settings import Settings
+
     manager = code.build_manager()
     if manager is None:
-        manager = _manager(state_path, include_example_tools=True, patient=patient, secrets=secrets)
-    elif patient:
-        manager.options = _patient(manager.options)
+        manager = _manager(
+            state_path, include_example_tools=True, patient=patient, secrets=secrets, retention=retention
+        )
+    else:
+        # The door looks for specs where the variable says, and schedules made there have to find them again.
+        root = manager.options.spec_root or Settings.from_env(os.environ).spec_root
+        manager.options = replace(manager.options, spec_root=root)
+        if patient:
+            manager.options = _patient(manager.options)
     try:
         if options:
             manager.adjust(**options)
@@ -204,16 +215,26 @@ def create_default_platform_manager(
 
 
 def _manager(
-    state_path: str | Path, include_example_tools: bool, *, patient: bool, secrets: "Secrets | None" = None
+    state_path: str | Path,
+    include_example_tools: bool,
+    *,
+    patient: bool,
+    secrets: "Secrets | None" = None,
+    retention: "RetentionPolicy | None" = None,
 ) -> "PlatformManager":
     from kneo_serv.platform import PlatformManager
+    from kneo_serv.platform.retention import RetentionPolicy
     from kneo_serv.service.plugins import middlewares
     from kneo_serv.settings import Settings
     from kneo_serv.spec import SpecCompiler
     from kneo_serv.spec.bundles import KEY_VARIABLE
 
     settings = Settings.from_env(os.environ)
-    options = replace(settings.platform_options(), spec_signing_key=os.environ.get(KEY_VARIABLE) or None)
+    options = replace(
+        settings.platform_options(),
+        spec_signing_key=os.environ.get(KEY_VARIABLE) or None,
+        retention=RetentionPolicy.from_env(os.environ, base=retention),
+    )
     options = replace(options, mcp=replace(options.mcp, secrets=secrets))
     runs, continuations = create_persistence_stores(state_path=state_path)
     return PlatformManager(

@@ -16,6 +16,7 @@ RUNS_CREATE = "runs:create"
 SPECS_RUN = "specs:run"
 RUNS_CONTINUE = "runs:continue"
 HUMAN_RESUME = "human:resume"
+SCHEDULES_TRIGGER = "schedules:trigger"
 
 KeyHeader = Annotated[
     str | None,

@@ -10,6 +10,7 @@ from fastapi.routing import APIRoute
 TAGS = (
     ("health", "Whether the service is alive and ready. Open to everybody."),
     ("runs", "Starting runs, looking at them, ending them, taking them up again."),
+    ("schedules", "Specs that run by the calendar."),
     ("human-tasks", "What runs ask people, and the answers."),
     ("specs", "Checking, explaining and drawing specs."),
     ("skills", "The skills that specs may name."),

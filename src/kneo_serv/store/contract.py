@@ -15,6 +15,7 @@ from kneo_serv.model.ids import ContinuationId, Owner, PlanHash, RunId
 from kneo_serv.model.page import AuditFilter, Page, RunFilter
 from kneo_serv.model.quick import quick
 from kneo_serv.model.run import Phase, RunRecord, RunStatus
+from kneo_serv.model.schedule import Schedule
 from kneo_serv.model.task import HumanTask, TaskStatus
 from kneo_serv.store.writes import (
     Append,
@@ -25,6 +26,7 @@ from kneo_serv.store.writes import (
     Projection,
     Refusal,
     Refused,
+    ScheduleChange,
     TaskClosing,
     TaskEscalation,
     Timer,
@@ -46,6 +48,7 @@ __all__ = [
     "Refusal",
     "Refused",
     "RetentionCut",
+    "ScheduleChange",
     "Snapshot",
     "Store",
     "StoreHealth",
@@ -103,8 +106,9 @@ class FeedItem:
 class RetentionCut:
     """What is old enough to go: moments in seconds since the epoch; None keeps all of that sort.
 
-    Only terminal runs of one of `run_statuses` and only events, tasks and audit of what has ended are ever removed.
-    Idempotency keys go with their runs, and beyond that by their own age alone.
+    A run, and the events of one, are as old as its last change (`updated_at`). Only terminal runs of one of
+    `run_statuses` and only events, tasks and audit of what has ended are ever removed. Idempotency keys go with their
+    runs, and beyond that by their own age alone.
     """
 
     runs_before: float | None = None
@@ -342,8 +346,27 @@ class Store(Protocol):
         """Timers that are due (strictly before `now`; None means the database's clock), earliest first."""
         ...
 
-    async def next_due(self) -> float | None:
-        """When the earliest timer is due."""
+    async def next_due(self, *, kinds: Sequence[TimerKind] | None = None) -> float | None:
+        """When the earliest timer of these kinds (None means of any) is due."""
+        ...
+
+    async def change_schedule(self, change: ScheduleChange) -> bool:
+        """Makes, changes or removes a schedule, and takes in the run that is due; False when it stood elsewhere.
+
+        Raises as `create` when the run cannot be taken in; nothing is written then.
+        """
+        ...
+
+    async def get_schedule(self, name: str, *, tenant: str | None) -> Schedule | None:
+        """The schedule of this name that belongs to this tenant, or to none."""
+        ...
+
+    async def list_schedules(self, *, tenant: str | None = None, limit: int = 1000) -> Sequence[Schedule]:
+        """Schedules of this tenant (`NO_TENANT`: of none; None: all there are), by name, then by tenant."""
+        ...
+
+    async def due_schedules(self, *, now: float | None = None, limit: int = 100) -> Sequence[Schedule]:
+        """Schedules whose `look_at` has come (not after `now`; None means the database's clock), earliest first."""
         ...
 
     async def add_audit(self, events: Sequence[AuditEvent]) -> None:
@@ -384,8 +407,22 @@ class Store(Protocol):
         """All documents of a kind by name."""
         ...
 
-    async def prune(self, cut: RetentionCut) -> Pruned:
-        """Removes what is old enough, in bounded transactions."""
+    async def claim_duty(self, name: str, *, every: float) -> bool:
+        """Whether it is this caller's turn: `every` seconds have passed since anybody had it. Of many, one has it."""
+        ...
+
+    async def prune(self, cut: RetentionCut, *, dry_run: bool = False) -> Pruned:
+        """Removes what is old enough, in bounded transactions between which others get their turn.
+
+        With `dry_run`, only tells how much that would be now.
+        """
+        ...
+
+    async def delete_run(self, run_id: RunId, *, audit: Sequence[AuditEvent] = ()) -> bool:
+        """Removes a run with all that is its own but its audit; False when it is not there, or its status not terminal.
+
+        `audit` is written in the same transaction.
+        """
         ...
 
     async def health(self) -> StoreHealth:

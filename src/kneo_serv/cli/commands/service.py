@@ -72,7 +72,11 @@ def serve(
     def make_manager() -> "PlatformManager":
         alone: dict[str, Any] = {} if worker else {"worker_concurrency": 0}
         manager = create_platform_manager(
-            workspace.code, state_path=workspace.state_path, secrets=workspace.secrets, **alone
+            workspace.code,
+            state_path=workspace.state_path,
+            secrets=workspace.secrets,
+            retention=workspace.retention,
+            **alone,
         )
         manager.start_worker()
         return manager

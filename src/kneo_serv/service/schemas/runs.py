@@ -167,6 +167,13 @@ class RunRow(Answered):
     status: str | None = None
 
 
+class RunDeleteResponse(Answered):
+    """The run that is gone."""
+
+    run_id: str
+    deleted: bool = True
+
+
 class RunListResponse(Answered):
     """A page of runs."""
 

@@ -68,6 +68,8 @@ def _human(human: HumanSpec) -> HumanPlan:
         assignee=human.assignee,
         timeout_seconds=timeout if timeout is not None and timeout > 0 else None,
         on_timeout=OnTimeout(human.on_timeout),
+        remind_every_seconds=human.remind_every_seconds,
+        max_reminders=human.max_reminders if human.remind_every_seconds is not None else 0,
         request_type=RequestType(human.request_type),
         options=tuple(human.options),
         default_option=human.default_option,

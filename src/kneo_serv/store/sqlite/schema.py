@@ -296,6 +296,35 @@ MIGRATIONS = (
         ),
     ),
     Migration(
+        4,
+        "schedules",
+        (
+            # A schedule without a tenant has an empty one, so that its name is unique too.
+            """
+            CREATE TABLE schedules (
+                tenant TEXT NOT NULL,
+                name TEXT NOT NULL,
+                revision INTEGER NOT NULL,
+                look_at REAL,
+                record TEXT NOT NULL,
+                PRIMARY KEY (tenant, name)
+            ) WITHOUT ROWID
+            """,
+            "CREATE INDEX schedules_by_look_at ON schedules (look_at) WHERE look_at IS NOT NULL",
+            # The timers of one kind are found without passing over those of another that nobody fires.
+            "DROP INDEX timers_by_due_at",
+            "CREATE INDEX timers_by_kind ON timers (kind, due_at)",
+            # Whether a plan is still needed is asked with every run that is removed.
+            "CREATE INDEX runs_by_plan ON runs (plan_hash)",
+            """
+            CREATE TABLE duties (
+                name TEXT NOT NULL PRIMARY KEY,
+                claimed_at REAL NOT NULL
+            ) WITHOUT ROWID
+            """,
+        ),
+    ),
+    Migration(
         5,
         "fleet",
         (

@@ -18,6 +18,7 @@ from kneo_serv.testing.store_suite import (
     pages,
     people,
     retention,
+    schedules,
     sessions,
     tenants,
 )
@@ -35,6 +36,7 @@ __all__ = [
     "people",
     "prove",
     "retention",
+    "schedules",
     "sessions",
     "tenants",
 ]
