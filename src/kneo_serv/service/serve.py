@@ -20,6 +20,7 @@ from kneo_serv.service.auth import AuthConfig
 from kneo_serv.service.connections import bounded
 from kneo_serv.service.interpreter import keep_what_is_there, take_short_turns
 from kneo_serv.service.log_lines import configure_logging
+from kneo_serv.service.several import Part, Several, SeveralError
 from kneo_serv.service.state import Service
 from kneo_serv.settings import Settings
 
@@ -79,7 +80,11 @@ def serve(
     auth = AuthConfig.from_env(os.environ)
     _check(options, auth, settings)
     configure_logging(level=options.log_level or settings.log_level, form=options.log_format or settings.log_format)
-    with listening(options.host, options.port) as listener:
+    part = Part.taken(os.environ)
+    with listening(options.host, options.port) if part is None else part.socket() as listener:
+        if part is None and options.workers > 1:
+            _serve_several(options, listener, settings, tell)
+            return
         app = create_app(make_manager=make_manager, auth_config=auth, settings=settings)
         config = uvicorn.Config(
             app,
@@ -100,13 +105,38 @@ def serve(
             timeout_graceful_shutdown=int(settings.shutdown_timeout_seconds + _AFTER_DRAINING),
         )
         where = address_of(listener, secure=options.ssl_certfile is not None)
-        server = _Server(config, app.state.service, lambda: tell(f"Listening on {where}{config.root_path}"))
+
+        def started() -> None:
+            if part is None:
+                tell(f"Listening on {where}{config.root_path}")
+            else:
+                part.tell_ready()
+
+        if part is not None:
+            part.end_with_the_first()
+        server = _Server(config, app.state.service, started)
         take_short_turns()
         with _quiet_signals():
             try:
                 server.run(sockets=[listener])
             except SystemExit as ended:
                 raise ServeError("The service could not start; the log above says why.") from ended
+
+
+def _serve_several(
+    options: ServeOptions, listener: socket.socket, settings: Settings, tell: Callable[[str], None]
+) -> None:
+    where = _address(listener, secure=options.ssl_certfile is not None) + options.root_path.rstrip("/")
+    several = Several(
+        listener,
+        processes=options.workers,
+        seconds_to_end=settings.shutdown_timeout_seconds + 2 * _AFTER_DRAINING,
+        environ=os.environ,
+    )
+    try:
+        several.run(lambda: tell(f"Listening on {where} with {options.workers} processes"))
+    except SeveralError as failed:
+        raise ServeError(f"The service could not start: {failed}; the log above says why.") from failed
 
 
 class _Server(uvicorn.Server):
@@ -149,7 +179,7 @@ class _Server(uvicorn.Server):
 
 
 def _check(options: ServeOptions, auth: AuthConfig, settings: Settings) -> None:
-    if options.workers > 1:
+    if options.workers > 1 and (settings.database_url is None or os.name != "posix"):
         raise ServeError(_one_process(options.workers, settings))
     if (options.ssl_keyfile is None) != (options.ssl_certfile is None):
         raise ServeError("TLS needs both --ssl-certfile and --ssl-keyfile.")
@@ -167,10 +197,7 @@ def _one_process(workers: int, settings: Settings) -> str:
     instead = "KNEO_SERV_WORKER_CONCURRENCY says how many runs one process executes at a time."
     if settings.database_url is None:
         return f"{workers} workers are too many for a SQLite database, which has one writer. Say --workers 1; {instead}"
-    return (
-        f"One command serves from one process, not from {workers}. Start it once for each of them, on ports of their "
-        f"own behind a proxy. {instead}"
-    )
+    return f"On this system one command serves from one process, not from {workers}. Say --workers 1; {instead}"
 
 
 def _is_loopback(host: str) -> bool:
