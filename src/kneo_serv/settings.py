@@ -183,24 +183,21 @@ class ImportPaths:
 
 @dataclass(frozen=True, slots=True)
 class DatabaseAddress:
-    """An address whose scheme names the plugin that keeps the state. It may hold a password, so no text quotes it."""
+    """The address of PostgreSQL, or one whose scheme names a plugin. It may hold a password, so no text quotes it."""
 
     @property
     def allowed(self) -> str:
         """In words."""
-        return "an address such as mydb://host/name, whose scheme an installed plugin serves"
+        return (
+            "an address such as postgresql://user:password@host:5432/name, or one such as mydb://host/name, whose "
+            "scheme an installed plugin serves"
+        )
 
     def read(self, text: str) -> str:
         """The address."""
         scheme = re.match(r"([A-Za-z][A-Za-z0-9+.-]*):", text)
         if scheme is None:
             raise SettingsError("", f"this is not allowed; it must be {self.allowed}.")
-        if scheme[1].lower().split("+")[0] in ("postgres", "postgresql"):
-            raise SettingsError(
-                "",
-                "PostgreSQL is not part of this version; it comes with a later one and the extra kneo-serv[postgres]. "
-                "Unset the variable to keep the state in SQLite.",
-            )
         return text
 
 
@@ -235,8 +232,22 @@ class Settings:
         "KNEO_SERV_DATABASE_URL",
         None,
         DatabaseAddress(),
-        "Where the state is kept instead of SQLite: the scheme names an installed plugin. PostgreSQL is still to come.",
+        "Where the state is kept instead of SQLite: in PostgreSQL (postgresql://user:password@host:5432/name), or "
+        "where the installed plugin keeps it that the scheme names.",
         shown=False,
+    )
+    database_pool_size: int = _setting(
+        "KNEO_SERV_DATABASE_POOL_SIZE",
+        8,
+        WholeNumber(2, 200),
+        "How many connections to PostgreSQL one process keeps at most.",
+    )
+    database_behind_pooler: bool = _setting(
+        "KNEO_SERV_DATABASE_BEHIND_POOLER",
+        False,
+        Switch(),
+        "Whether a proxy that pools transactions (such as PgBouncer) stands before PostgreSQL; no statement is "
+        "prepared then.",
     )
     dispatcher: str = _setting(
         "KNEO_SERV_DISPATCHER",

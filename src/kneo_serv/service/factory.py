@@ -15,6 +15,7 @@ if TYPE_CHECKING:
     from kneo_serv.platform.retention import RetentionPolicy
     from kneo_serv.runtime import RuntimeRegistry
     from kneo_serv.service.custom_code import CustomCode
+    from kneo_serv.settings import Settings
     from kneo_serv.spec import SpecCompiler
     from kneo_serv.store.continuations import ContinuationFolder
     from kneo_serv.store.contract import Claim, Store
@@ -87,10 +88,12 @@ def create_persistence_stores(
 ) -> "tuple[Store, ContinuationFolder | None]":
     """The store of runs in a SQLite file, and the folder beside it that shows open human tasks as readable files.
 
-    With KNEO_SERV_DATABASE_URL it is the store of the plugin that serves this address, and no folder.
+    With KNEO_SERV_DATABASE_URL it is the one in that PostgreSQL database, or the store of the plugin that serves this
+    address; and no folder.
 
     Raises:
         SettingsError: KNEO_SERV_DATABASE_URL asks for a database that nothing here can use.
+        MissingExtraError: PostgreSQL needs libraries that are not installed; the text holds the command.
         PluginError: the plugin cannot be used.
     """
     from kneo_serv.settings import Settings
@@ -99,7 +102,7 @@ def create_persistence_stores(
 
     settings = Settings.from_env(os.environ)
     if settings.database_url is not None:
-        return _store(settings.database_url, enabled=settings.plugins), None
+        return _database(settings.database_url, settings), None
     path = Path(state_path)
     return SQLiteStore(path, synchronous=settings.sqlite_synchronous), ContinuationFolder(path.parent / "continuations")
 
@@ -244,6 +247,21 @@ def _manager(
     )
 
 
+def _database(address: str, settings: "Settings") -> "Store":
+    from kneo_serv.errors import InvalidRequestError, SettingsError
+
+    if address.split(":", 1)[0].lower() not in ("postgresql", "postgres"):
+        return _store(address, enabled=settings.plugins)
+    from kneo_serv.store.postgres import PostgresStore
+
+    try:
+        return PostgresStore(
+            address, pool_size=settings.database_pool_size, behind_pooler=settings.database_behind_pooler
+        )
+    except InvalidRequestError as error:
+        raise SettingsError("KNEO_SERV_DATABASE_URL", str(error)) from None
+
+
 def _store(address: str, *, enabled: bool) -> "Store":
     from kneo_serv.errors import SettingsError
     from kneo_serv.service.plugins import STORES, installed
@@ -253,7 +271,9 @@ def _store(address: str, *, enabled: bool) -> "Store":
     if scheme not in found:
         known = ", ".join(found) or "none"
         raise SettingsError(
-            "KNEO_SERV_DATABASE_URL", f"no installed plugin serves addresses of the scheme {scheme!r} (there: {known})."
+            "KNEO_SERV_DATABASE_URL",
+            "this is no address of PostgreSQL (postgresql://...), and no installed plugin serves addresses of the "
+            f"scheme {scheme!r} (there: {known}).",
         )
     store: Store = found[scheme].call(address)
     return store

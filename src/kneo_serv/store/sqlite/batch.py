@@ -11,7 +11,7 @@ from kneo_serv.model.idempotency import KeyRecord
 from kneo_serv.model.quick import replace
 from kneo_serv.model.run import Phase, RunStatus, SessionConcurrency
 from kneo_serv.store.contract import Append, Appended, KeyTaken, Refusal, Refused
-from kneo_serv.store.sqlite.jsontext import array, dumps, loads
+from kneo_serv.store.jsontext import array, dumps, loads
 from kneo_serv.store.sqlite.keys import ADD_KEYS, Name, name_of, taken_keys
 from kneo_serv.store.sqlite.leases import AT_WORK, claim_named
 from kneo_serv.store.sqlite.requests import Addition, Creation, NamedClaim, Session, Work, key_row

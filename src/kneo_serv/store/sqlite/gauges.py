@@ -6,7 +6,7 @@ import time
 
 from kneo_serv.model.run import RunStatus
 from kneo_serv.store.contract import Gauges
-from kneo_serv.store.sqlite.jsontext import dumps
+from kneo_serv.store.jsontext import dumps
 from kneo_serv.store.sqlite.leases import FREE, dead_owners
 
 _LIVE = (

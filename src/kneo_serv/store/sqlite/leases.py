@@ -7,7 +7,7 @@ from collections.abc import Sequence
 
 from kneo_serv.model.ids import Owner, RunId
 from kneo_serv.store.contract import Claim, TimerKind
-from kneo_serv.store.sqlite.jsontext import dumps, loads
+from kneo_serv.store.jsontext import dumps, loads
 from kneo_serv.store.sqlite.owner import is_dead
 from kneo_serv.store.sqlite.requests import NamedClaim
 

@@ -12,9 +12,9 @@ from kneo_serv.model.page import NO_TENANT, AuditFilter, Page, RunFilter
 from kneo_serv.model.run import RunRecord, RunStatus
 from kneo_serv.model.task import HumanTask
 from kneo_serv.store.contract import EventRow, FeedItem, Head, Snapshot, Timer, TimerKind
+from kneo_serv.store.filters import Condition, audit_sort, run_sort, task_sort
+from kneo_serv.store.jsontext import dumps, loads
 from kneo_serv.store.sqlite import pages
-from kneo_serv.store.sqlite.filters import Condition, audit_sort, run_sort, task_sort
-from kneo_serv.store.sqlite.jsontext import dumps, loads
 from kneo_serv.store.sqlite.packing import unpack
 from kneo_serv.store.sqlite.rows import (
     AUDIT,

@@ -15,7 +15,7 @@ from kneo_serv.model.ids import ContinuationId, Owner, RunId
 from kneo_serv.model.run import Phase, SessionConcurrency
 from kneo_serv.model.task import HumanTask, TaskStatus
 from kneo_serv.store.contract import Append, EventRow, NewRun, Timer
-from kneo_serv.store.sqlite.jsontext import dumps
+from kneo_serv.store.jsontext import dumps
 from kneo_serv.store.sqlite.packing import pack
 
 type Session = tuple[str, str | None]

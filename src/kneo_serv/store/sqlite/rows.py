@@ -11,7 +11,7 @@ from kneo_serv.model.codec import decode
 from kneo_serv.model.idempotency import IdempotencyKey, KeyRecord
 from kneo_serv.model.run import Phase, RunRecord, RunStatus
 from kneo_serv.model.task import Decision, HumanRequest, HumanTask, TaskStatus
-from kneo_serv.store.sqlite.jsontext import loads
+from kneo_serv.store.jsontext import loads
 
 
 class Columns:

@@ -36,14 +36,14 @@ from kneo_serv.store.contract import (
     Timer,
     TimerKind,
 )
+from kneo_serv.store.filters import task_conditions
+from kneo_serv.store.jsontext import array
 from kneo_serv.store.sqlite import leases, pages, queries, retention, schedules
 from kneo_serv.store.sqlite.batch import ADD_AUDIT, apply
 from kneo_serv.store.sqlite.checkpoints import Checkpointer
 from kneo_serv.store.sqlite.connection import SYNCHRONOUS, connect, prepare_file
 from kneo_serv.store.sqlite.faults import translate
-from kneo_serv.store.sqlite.filters import task_conditions
 from kneo_serv.store.sqlite.gauges import gauges
-from kneo_serv.store.sqlite.jsontext import array
 from kneo_serv.store.sqlite.keys import find_keys
 from kneo_serv.store.sqlite.owner import JumpWatch, local_owner
 from kneo_serv.store.sqlite.pruning import prune

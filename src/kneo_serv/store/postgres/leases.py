@@ -1,0 +1,134 @@
+"""Leases: who may execute which run, and until when, by the database's clock. They end by running out, and only so."""
+# ruff: noqa: S608 - statements are put together from fixed parts; values travel as parameters
+
+import os
+import secrets
+import socket
+from collections.abc import Sequence
+
+import psycopg
+
+from kneo_serv.model.ids import Owner, RunId
+from kneo_serv.store.contract import Claim, TimerKind
+from kneo_serv.store.postgres.connections import Connections, Link
+from kneo_serv.store.postgres.faults import is_lost
+from kneo_serv.store.postgres.functions import WAITS
+from kneo_serv.store.postgres.rows import NOW
+
+FREE = f"phase = 'runnable' AND (lease_owner IS NULL OR lease_expires_at <= {NOW})"
+"""Runs that could be claimed now."""
+_CLAIM = f"""
+    WITH found AS MATERIALIZED (
+        SELECT id, lease_owner AS held FROM runs
+        WHERE {FREE} AND lease_owner IS DISTINCT FROM %(owner)s AND NOT (%(in_turn)s AND {WAITS})
+        ORDER BY created_at, id LIMIT %(limit)s FOR UPDATE SKIP LOCKED
+    ), given AS (
+        UPDATE runs SET fence = fence + 1, takeovers = takeovers + (held IS NOT NULL)::int, lease_owner = %(owner)s,
+            lease_expires_at = {NOW} + %(seconds)s, write_id = %(write_id)s
+        FROM found WHERE runs.id = found.id
+        RETURNING runs.id, fence, held IS NOT NULL AS takeover, takeovers, created_at
+    )
+    SELECT id, fence, takeover, takeovers FROM given ORDER BY created_at, id
+"""
+_CLAIMED = """
+    SELECT id, fence, takeovers > 0, takeovers FROM runs
+    WHERE lease_owner = %(owner)s AND write_id = %(write_id)s ORDER BY created_at, id
+"""
+_RENEW = f"""
+    WITH held AS MATERIALIZED (
+        SELECT id FROM runs WHERE id = ANY (%(runs)s) AND lease_owner = %(owner)s ORDER BY id FOR UPDATE
+    )
+    UPDATE runs SET lease_expires_at = {NOW} + %(seconds)s FROM held WHERE runs.id = held.id RETURNING runs.id
+"""
+_MINE = "WHERE id = %(run)s AND lease_owner = %(owner)s AND fence = %(fence)s"
+_RELEASE = f"UPDATE runs SET lease_owner = NULL, lease_expires_at = NULL {_MINE}"
+_RELEASED = "SELECT id FROM runs WHERE id = %(run)s AND fence = %(fence)s AND lease_owner IS NULL"
+_PARK = (
+    "UPDATE runs SET phase = 'parked', fault = %(fault)s, lease_owner = NULL, lease_expires_at = NULL"
+    f" {_MINE} RETURNING id"
+)
+_PARKED = f"{_RELEASED} AND phase = 'parked' AND fault = %(fault)s"
+_WAKE = """
+    WITH woken AS (
+        UPDATE runs SET phase = 'runnable' WHERE id = %(run)s AND phase = 'waiting_timer' RETURNING id
+    ), cleared AS (
+        DELETE FROM timers USING woken WHERE timers.run_id = woken.id AND timers.kind = %(kind)s
+    )
+    SELECT id FROM woken
+"""
+
+
+def new_owner() -> Owner:
+    """A name for a worker of this process, never the same twice: host, process id and a random part, for eyes only."""
+    return Owner(f"{socket.gethostname().replace(':', '_')}:{os.getpid()}:{secrets.token_hex(6)}")
+
+
+async def claim_oldest(
+    connections: Connections, owner: Owner, *, lease_seconds: float, limit: int, in_turn: bool
+) -> list[Claim]:
+    """Gives leases of runs that are free, oldest first; those that somebody is just writing to are passed over."""
+    values = {
+        "owner": owner,
+        "seconds": lease_seconds,
+        "limit": limit,
+        "in_turn": in_turn,
+        "write_id": secrets.randbits(63),
+    }
+    lost: list[tuple[int, str] | None] = []
+
+    async def claim(link: Link) -> list[Claim]:
+        rows = []
+        if lost:
+            # A lease of which its owner does not know would keep the run from everybody.
+            await connections.settle(lost[-1])
+            rows = await link.fetch(_CLAIMED, values)
+        try:
+            return [Claim(*row) for row in rows or await link.fetch(_CLAIM, values)]
+        except psycopg.Error as error:
+            if is_lost(error):
+                lost.append(link.backend)
+            raise
+
+    return await connections.ask(claim)
+
+
+async def renew(
+    connections: Connections, owner: Owner, run_ids: Sequence[RunId], *, lease_seconds: float
+) -> frozenset[RunId]:
+    """Makes leases last; those that the owner still holds."""
+    values = {"owner": owner, "runs": list(run_ids), "seconds": lease_seconds}
+    return frozenset(row[0] for row in await connections.read(_RENEW, values)) if run_ids else frozenset()
+
+
+async def release(connections: Connections, run_id: RunId, *, owner: Owner, fence: int) -> bool:
+    """Gives a lease back."""
+    return await _done(connections, f"{_RELEASE} RETURNING id", _RELEASED, run=run_id, owner=owner, fence=fence)
+
+
+async def park(connections: Connections, run_id: RunId, *, owner: Owner, fence: int, fault: str) -> bool:
+    """Puts a run aside and names the fault."""
+    return await _done(connections, _PARK, _PARKED, run=run_id, owner=owner, fence=fence, fault=fault)
+
+
+async def wake(connections: Connections, run_id: RunId) -> bool:
+    """Makes a run that waits for a timer runnable."""
+    seen = "SELECT id FROM runs WHERE id = %(run)s AND phase = 'runnable'"
+    return await _done(connections, _WAKE, seen, run=run_id, kind=TimerKind.RETRY)
+
+
+async def runnable(connections: Connections, *, limit: int) -> list[RunId]:
+    """Runs that could be claimed now, oldest first."""
+    query = f"SELECT id FROM runs WHERE {FREE} ORDER BY created_at, id LIMIT %s"
+    return [row[0] for row in await connections.read(query, (limit,))]
+
+
+async def _done(connections: Connections, change: str, seen: str, **values: object) -> bool:
+    """Whether a change was made. Where the answer to a first attempt was lost, `seen` tells whether that one did it."""
+    attempts = 0
+
+    async def work(link: Link) -> bool:
+        nonlocal attempts
+        attempts += 1
+        return bool(await link.fetch(change, values)) or (attempts > 1 and bool(await link.fetch(seen, values)))
+
+    return await connections.ask(work)
