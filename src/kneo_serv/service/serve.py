@@ -126,7 +126,7 @@ def serve(
 def _serve_several(
     options: ServeOptions, listener: socket.socket, settings: Settings, tell: Callable[[str], None]
 ) -> None:
-    where = _address(listener, secure=options.ssl_certfile is not None) + options.root_path.rstrip("/")
+    where = address_of(listener, secure=options.ssl_certfile is not None) + options.root_path.rstrip("/")
     several = Several(
         listener,
         processes=options.workers,

@@ -13,21 +13,16 @@ from typing import Any
 
 import psycopg
 
-from kneo_serv.errors import SessionBusyError, StoreError
-from kneo_serv.model.idempotency import KeyRecord
-from kneo_serv.model.run import RunStatus
-from kneo_serv.store.contract import Appended, Claim, KeyTaken, Refusal, Refused
-from kneo_serv.store.jsontext import loads
+from kneo_serv.errors import StoreError
+from kneo_serv.store.postgres.answers import results
 from kneo_serv.store.postgres.connections import Backoff, Connections
 from kneo_serv.store.postgres.faults import concerns_all, is_lost, is_passing, translate
-from kneo_serv.store.postgres.requests import Addition, Creation, NamedClaim, Request, batch_text
-from kneo_serv.store.postgres.rows import key_record
+from kneo_serv.store.postgres.requests import WRITE, Request, batch_text
 
 log = logging.getLogger("kneo_serv.store")
 
 BATCH_REQUESTS = 500
 BATCH_BYTES = 4 << 20
-_WRITE = "SELECT kneo_write_1(%s::jsonb)::text"
 # An answer that was lost is looked for longer than a server is waited for: somebody has to know.
 _IN_DOUBT = 30.0
 
@@ -155,7 +150,7 @@ class Batcher:
                     await self._connections.settle(backend)
                 async with self._connections.one(writer=True) as link:
                     sent, backend = True, link.backend
-                    rows = await link.fetch(_WRITE, (batch_text(requests, again=doubt),))
+                    rows = await link.fetch(WRITE, (batch_text(requests, again=doubt),))
                     return str(rows[0][0])
             except psycopg.Error as error:
                 if not (is_lost(error) or is_passing(error)):
@@ -185,58 +180,10 @@ def _fail(batch: Sequence[_Pending], error: StoreError) -> None:
 
 
 def _answer(batch: Sequence[_Pending], text: str) -> None:
-    verdicts, claims, taken = loads(text)
-    told = {run_id: rest for run_id, *rest in verdicts}
-    given = {run_id: rest for run_id, *rest in claims}
-    keys = {run_id: key_record(row) for run_id, row in taken.items()}
-    for pending in batch:
+    for pending, result in zip(batch, results([pending.request for pending in batch], text), strict=True):
         if pending.future.done():
             continue
-        request = pending.request
-        result: Any
-        match request:
-            case Creation():
-                verdict, born = told[request.run_id]
-                result = _created(request, verdict, born, keys.get(request.run_id))
-            case Addition():
-                verdict, seq, status = told[request.run_id]
-                result = _appended(request, verdict, seq, status, keys.get(request.run_id))
-            case NamedClaim():
-                lease = given.get(request.run_id)
-                result = [] if lease is None else [Claim(request.run_id, *lease)]
-            case _:
-                result = StoreError(f"There is no writing of the kind {type(request).__name__}.")
         if isinstance(result, Exception):
             pending.future.set_exception(result)
         else:
             pending.future.set_result(result)
-
-
-def _created(request: Creation, verdict: str | None, born: bool | None, taken: KeyRecord | None) -> bool | Exception:
-    match verdict:
-        case None:
-            return request.leased
-        case "waits":
-            return False
-        case "done":
-            return bool(born)
-        case "key" if taken is not None:
-            return KeyTaken(taken)
-        case "busy":
-            return SessionBusyError(request.session_id or "")
-        case _:
-            return StoreError(f"There is a run {request.run_id} already. Make a new id for a new run.")
-
-
-def _appended(
-    request: Addition, verdict: str | None, seq: int | None, status: str | None, taken: KeyRecord | None
-) -> Appended | Refused:
-    if verdict in (None, "done"):
-        return Appended(request.seq)
-    reason = Refusal(verdict)
-    return Refused(
-        reason,
-        seq or 0,
-        None if status is None else RunStatus(status),
-        taken if reason is Refusal.KEY else None,
-    )

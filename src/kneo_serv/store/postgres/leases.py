@@ -36,6 +36,14 @@ _WAKE = """
     SELECT id FROM woken
 """
 
+# The clock is read where the row is held already, so that moments are in the order of the claims.
+_DUTY = f"""
+    INSERT INTO duties (name, claimed_at, write_id) VALUES (%(name)s, {NOW}, %(write_id)s)
+        ON CONFLICT (name) DO UPDATE SET claimed_at = {NOW}, write_id = excluded.write_id
+        WHERE duties.claimed_at <= {NOW} - %(every)s OR duties.claimed_at > {NOW} + %(every)s
+        RETURNING name
+"""
+
 
 def new_owner() -> Owner:
     """A name for a worker of this process, never the same twice: host, process id and a random part, for eyes only."""
@@ -64,6 +72,12 @@ async def wake(connections: Connections, run_id: RunId) -> bool:
     """Makes a run that waits for a timer runnable."""
     seen = "SELECT id FROM runs WHERE id = %(run)s AND phase = 'runnable'"
     return await _done(connections, _WAKE, seen, run=run_id, kind=TimerKind.RETRY)
+
+
+async def claim_duty(connections: Connections, name: str, *, every: float) -> bool:
+    """Whether it is this caller's turn to do what one of all has to do now and then."""
+    seen = "SELECT name FROM duties WHERE name = %(name)s AND write_id = %(write_id)s"
+    return await _done(connections, _DUTY, seen, name=name, every=float(every), write_id=secrets.randbits(63))
 
 
 async def runnable(connections: Connections, *, limit: int) -> list[RunId]:

@@ -19,9 +19,21 @@ CLAIMS = 0x4B06 * _ROOM
 MIGRATIONS = 0x4B05 * _ROOM
 """Held by who changes the schema."""
 
+_SCHEDULE = 0x4B06 * _ROOM
+"""Taken before any other, and one in each transaction, by who changes a schedule."""
+
+
+def of_schedule(tenant: str | None, name: str) -> int:
+    """The lock of a schedule."""
+    return _SCHEDULE + _digest(tenant, name)
+
 
 def of_name(*parts: str | None) -> int:
     """The lock of an idempotency key or a session."""
+    return _NAME + _digest(*parts)
+
+
+def _digest(*parts: str | None) -> int:
     text = "\0".join("\1" if part is None else part for part in parts)
     digest = hashlib.blake2b(text.encode("utf-8", "replace"), digest_size=6).digest()
-    return _NAME + int.from_bytes(digest)
+    return int.from_bytes(digest)

@@ -22,13 +22,27 @@ _RUN = (
     f"SELECT {RUN} FROM runs JOIN run_inputs ON run_inputs.run_id = runs.id"
     " LEFT JOIN run_outputs ON run_outputs.run_id = runs.id WHERE runs.id = %s"
 )
-_ADD_AUDIT = """
+# Each kind by itself, so that what is due of another kind, and left alone, is not passed over.
+_DUE = f"""
+    SELECT run_id, kind, key, due_at FROM (SELECT DISTINCT unnest(%(kinds)s::text[]) AS name) AS wanted
+    CROSS JOIN LATERAL (
+        SELECT * FROM timers WHERE timers.kind = wanted.name COLLATE "C"
+        AND due_at < coalesce(%(moment)s::double precision, (SELECT {NOW}))
+        ORDER BY due_at, run_id, key LIMIT %(limit)s) AS due
+    ORDER BY due_at, run_id, kind, key LIMIT %(limit)s
+"""
+_NEXT_DUE = """
+    SELECT min(due) FROM unnest(%s::text[]) AS wanted (name)
+    CROSS JOIN LATERAL (SELECT min(due_at) AS due FROM timers WHERE timers.kind = wanted.name COLLATE "C") AS first
+"""
+ADD_AUDIT = """
     INSERT INTO audit_events (id, event_type, created_at, run_id, continuation_id, actor, metadata, tenant)
         SELECT v->>0, v->>1, (v->>2)::double precision, v->>3, v->>4, v->>5, v->>6,
             CASE WHEN runs.id IS NULL THEN v->>7 ELSE runs.tenant END
         FROM jsonb_array_elements(%s::jsonb) WITH ORDINALITY AS given (v, place)
         LEFT JOIN runs ON runs.id = v->>3 ORDER BY place
 """
+"""Adds audit events, given as a JSON array of `audit_items`."""
 _SETTINGS = (
     *("server_version", "synchronous_commit", "fsync", "full_page_writes", "max_connections"),
     "default_transaction_isolation",
@@ -98,17 +112,13 @@ async def due_timers(
     connections: Connections, kinds: Sequence[TimerKind], moment: float | None, limit: int
 ) -> list[Timer]:
     """Timers that are due, earliest first."""
-    rows = await connections.read(
-        f"SELECT run_id, kind, key, due_at FROM timers WHERE due_at < coalesce(%s::double precision, (SELECT {NOW}))"
-        " AND kind = ANY (%s) ORDER BY due_at, run_id, kind, key LIMIT %s",
-        (moment, [str(kind) for kind in kinds], limit),
-    )
+    rows = await connections.read(_DUE, {"kinds": [str(kind) for kind in kinds], "moment": moment, "limit": limit})
     return [Timer(run_id, TimerKind(kind), key, due_at) for run_id, kind, key, due_at in rows]
 
 
-async def next_due(connections: Connections) -> float | None:
-    """When the earliest timer is due."""
-    due: float | None = (await connections.read("SELECT min(due_at) FROM timers"))[0][0]
+async def next_due(connections: Connections, kinds: Sequence[TimerKind]) -> float | None:
+    """When the earliest timer of these kinds is due."""
+    due: float | None = (await connections.read(_NEXT_DUE, ([str(kind) for kind in kinds],)))[0][0]
     return due
 
 
@@ -120,7 +130,7 @@ async def add_audit(connections: Connections, given: Sequence[AuditEvent]) -> No
     async def add(link: Link) -> None:
         nonlocal attempts
         attempts += 1
-        await link.change(f"{_ADD_AUDIT} {'ON CONFLICT (id) DO NOTHING' if attempts > 1 else ''}", (rows,))
+        await link.change(f"{ADD_AUDIT} {'ON CONFLICT (id) DO NOTHING' if attempts > 1 else ''}", (rows,))
 
     if given:
         await connections.ask(add)

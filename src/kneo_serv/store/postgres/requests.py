@@ -8,7 +8,7 @@ from typing import Any
 
 from kneo_serv.errors import StoreError
 from kneo_serv.model.audit import AuditEvent
-from kneo_serv.model.codec import encode
+from kneo_serv.model.codec import json_text
 from kneo_serv.model.idempotency import IdempotencyKey
 from kneo_serv.model.ids import ContinuationId, Owner, RunId
 from kneo_serv.model.run import Phase, SessionConcurrency
@@ -17,6 +17,9 @@ from kneo_serv.store.contract import Append, EventRow, NewRun, Timer
 from kneo_serv.store.jsontext import dumps
 from kneo_serv.store.lanes import lane_name
 from kneo_serv.store.postgres import locks
+
+WRITE = "SELECT kneo_write_1(%s::jsonb)::text"
+"""Writes a batch, given as `batch_text`."""
 
 
 @dataclass(slots=True)
@@ -77,7 +80,7 @@ def creation(new: NewRun) -> Creation:
     record = new.record
     _check_numbers(record.id, 0, new.events)
     parts = _Parts(record.id)
-    write_id = _new_write_id()
+    write_id = new_write_id()
     parts.add(
         "creations",
         record.status,
@@ -155,7 +158,7 @@ def addition(append: Append) -> Addition:
     ended = projection.phase is Phase.ENDED
     seq = append.expected_seq + len(append.events)
     parts = _Parts(append.run_id)
-    write_id = _new_write_id()
+    write_id = new_write_id()
     parts.add(
         "appends",
         seq,
@@ -222,7 +225,7 @@ def addition(append: Append) -> Addition:
 def named_claim(run_id: RunId, owner: Owner, lease_seconds: float, *, in_turn: bool) -> NamedClaim:
     """The request for a lease."""
     parts = _Parts(run_id)
-    parts.add("claims", owner, lease_seconds, in_turn, _new_write_id())
+    parts.add("claims", owner, lease_seconds, in_turn, new_write_id())
     return NamedClaim(run_id=run_id, parts=parts.found, names=frozenset({str(run_id)}))
 
 
@@ -261,17 +264,13 @@ def audit_items(event: AuditEvent) -> list[Any]:
     ]
 
 
-def json_text(value: Any) -> str:
-    """JSON text of free-form values; whole numbers of any size stay whole."""
-    return json.dumps(encode(value), ensure_ascii=False, separators=(",", ":"))
-
-
 def stored_phase(phase: Phase) -> Phase:
     """Phase as it is kept: whether a runnable run is leased, its lease tells."""
     return Phase.RUNNABLE if phase is Phase.LEASED else phase
 
 
-def _new_write_id() -> int:
+def new_write_id() -> int:
+    """A number that tells the rows of one attempt to write from those of any other."""
     return secrets.randbits(63)
 
 

@@ -11,6 +11,7 @@ from kneo_serv.model.ids import ContinuationId, Owner, PlanHash, RunId
 from kneo_serv.model.page import AuditFilter, Page, RunFilter
 from kneo_serv.model.quick import replace
 from kneo_serv.model.run import RunRecord, SessionConcurrency
+from kneo_serv.model.schedule import Schedule
 from kneo_serv.model.task import HumanTask, TaskStatus
 from kneo_serv.store.contract import (
     Append,
@@ -24,13 +25,14 @@ from kneo_serv.store.contract import (
     Pruned,
     Refused,
     RetentionCut,
+    ScheduleChange,
     Snapshot,
     StoreHealth,
     Timer,
     TimerKind,
 )
 from kneo_serv.store.filters import task_conditions
-from kneo_serv.store.postgres import claims, leases, pages, queries, retention
+from kneo_serv.store.postgres import claims, leases, pages, queries, retention, schedules
 from kneo_serv.store.postgres.address import parse
 from kneo_serv.store.postgres.batcher import Batcher
 from kneo_serv.store.postgres.connections import Connections, Link
@@ -270,9 +272,25 @@ class PostgresStore:
         """Timers that are due, earliest first."""
         return await queries.due_timers(self._database, kinds, now, limit)
 
-    async def next_due(self) -> float | None:
-        """When the earliest timer is due."""
-        return await queries.next_due(self._database)
+    async def next_due(self, *, kinds: Sequence[TimerKind] | None = None) -> float | None:
+        """When the earliest timer of these kinds is due."""
+        return await queries.next_due(self._database, tuple(TimerKind) if kinds is None else kinds)
+
+    async def change_schedule(self, change: ScheduleChange) -> bool:
+        """Makes, changes or removes a schedule, and takes in the run that is due; raises as `create`."""
+        return await schedules.change(self._database, change)
+
+    async def get_schedule(self, name: str, *, tenant: str | None) -> Schedule | None:
+        """The schedule of this name that belongs to this tenant, or to none."""
+        return await schedules.get(self._database, name, tenant)
+
+    async def list_schedules(self, *, tenant: str | None = None, limit: int = 1000) -> Sequence[Schedule]:
+        """Schedules by name, then by tenant."""
+        return await schedules.some(self._database, tenant, limit)
+
+    async def due_schedules(self, *, now: float | None = None, limit: int = 100) -> Sequence[Schedule]:
+        """Schedules whose moment has come, earliest first."""
+        return await schedules.due(self._database, now, limit)
 
     async def add_audit(self, events: Sequence[AuditEvent]) -> None:
         """Writes audit events that belong to no append."""
@@ -312,9 +330,19 @@ class PostgresStore:
         """All documents of a kind by name."""
         return await queries.list_documents(self._database, kind)
 
-    async def prune(self, cut: RetentionCut) -> Pruned:
+    async def claim_duty(self, name: str, *, every: float) -> bool:
+        """Whether it is this caller's turn. A clock that went back far does not put the turn off for long."""
+        return await leases.claim_duty(self._database, name, every=every)
+
+    async def prune(self, cut: RetentionCut, *, dry_run: bool = False) -> Pruned:
         """Removes what is old enough, in transactions of some hundred rows between which others get their turn."""
+        if dry_run:
+            return await retention.measure(self._database, cut)
         return await retention.prune(self._database, cut)
+
+    async def delete_run(self, run_id: RunId, *, audit: Sequence[AuditEvent] = ()) -> bool:
+        """Removes a run that has ended, with all that is its own but its audit."""
+        return await retention.delete_run(self._database, run_id, audit)
 
     async def health(self) -> StoreHealth:
         """A round trip to the database, and what it says of itself; sizes in bytes, the latency in seconds."""
