@@ -74,6 +74,7 @@ def worker(
             workspace.code,
             state_path=workspace.state_path,
             secrets=workspace.secrets,
+            retention=workspace.retention,
             **{name: value for name, value in given.items() if value is not None},
         )
         if manager.options.worker_concurrency == 0:
