@@ -13,7 +13,7 @@ _EXAMPLE: dict[str, Any] = {
     "providers": {"openai": {"running": 20, "requests_per_minute": 600}},
 }
 
-type Number = Annotated[int, Field(ge=0, le=1_000_000_000, strict=True)]
+type Number = Annotated[int, Field(ge=0, le=1_000_000_000)]
 
 
 class LineBound(Asked):
