@@ -162,8 +162,8 @@ class QueueFullError(KneoError, RuntimeError):
 
     code = "queue_full"
 
-    def __init__(self, *, depth: int, limit: int) -> None:
-        super().__init__(f"{depth} runs are waiting; the limit is {limit}.")
+    def __init__(self, *, depth: int, limit: int, where: str = "") -> None:
+        super().__init__(f"{depth} runs are waiting{where}; the limit is {limit}.")
         self.depth = depth
         self.limit = limit
 
@@ -228,6 +228,19 @@ class ProviderError(StepError):
         super().__init__(message)
         self.provider = provider
         self.transient = transient
+
+
+class ProviderPausedError(ProviderError):
+    """A provider is not asked just now, since it failed too often, somebody holds it, or its limit is used up.
+
+    `until` is when to try it again, in seconds since the epoch.
+    """
+
+    code = "provider_paused"
+
+    def __init__(self, message: str, *, provider: str, until: float) -> None:
+        super().__init__(message, provider=provider, transient=True)
+        self.until = until
 
 
 class ToolError(StepError):

@@ -127,6 +127,11 @@ TABLE: Mapping[str, Row] = {
     "GET /policies/environment/{}": Row("shared", why="policies hold for all tenants"),
     "PUT /policies/environment/{}": Row("locked", lambda its: {}),
     "POST /policies/environment/{}/preview": Row("some", lambda its: {"require_human_review": True}),
+    "GET /limits": Row("shared", why="limits hold for all; of tenants it tells the caller's own bound alone"),
+    "PUT /limits": Row("locked", lambda its: {}),
+    "GET /providers": Row("shared", why="providers are those of the installation"),
+    "POST /providers/{}/pause": Row("locked", lambda its: {}),
+    "POST /providers/{}/resume": Row("locked", lambda its: {}),
 }
 """By method and path, the names of parameters left out. Rows of routes that are not there yet do no harm."""
 

@@ -26,6 +26,8 @@ class RunOrder:
     timeout_seconds: float | None = None
     session_id: str | None = None
     tags: tuple[str, ...] = ()
+    queue: str | None = None
+    priority: int | None = None
     trace: Mapping[str, str] = field(default_factory=dict)
     """W3C trace context of who gives the order."""
 
@@ -132,6 +134,26 @@ class Backend(Protocol):
 
     def check_journals(self, *, limit: int | None) -> list[Answer]:
         """What is wrong with the journals of the newest runs."""
+        ...
+
+    def limits(self) -> Answer:
+        """The limits that hold for all workers."""
+        ...
+
+    def set_limits(self, limits: Any) -> Answer:
+        """Sets them all, and gives them back."""
+        ...
+
+    def providers(self) -> list[Answer]:
+        """The providers that failed lately, are paused, or are bounded."""
+        ...
+
+    def pause_provider(self, name: str, reason: str | None) -> Answer:
+        """Has nobody ask it."""
+        ...
+
+    def resume_provider(self, name: str) -> Answer:
+        """Has it asked again."""
         ...
 
     def prune(self, policy: "RetentionPolicy | None", *, dry_run: bool) -> Answer:

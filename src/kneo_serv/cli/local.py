@@ -101,6 +101,8 @@ class LocalBackend:
             timeout_seconds=order.timeout_seconds,
             session_id=order.session_id,
             tags=order.tags,
+            queue=order.queue,
+            priority=order.priority,
             metadata=None if document is None else {"spec_path": path},
             trace=order.trace,
             **_told(listener),
@@ -205,6 +207,26 @@ class LocalBackend:
         if not self._has_state():
             return []
         return [asdict(finding) for finding in self._manager.check_journals(limit=limit)]
+
+    def limits(self) -> Answer:
+        """The limits that hold for all workers."""
+        return dict(self._manager.get_limits().to_dict()) if self._has_state() else {}
+
+    def set_limits(self, limits: Any) -> Answer:
+        """Sets them all, and gives them back."""
+        return dict(self._manager.set_limits(limits)[1].to_dict())
+
+    def providers(self) -> list[Answer]:
+        """The providers that failed lately, are paused, or are bounded."""
+        return self._manager.list_providers() if self._has_state() else []
+
+    def pause_provider(self, name: str, reason: str | None) -> Answer:
+        """Has nobody ask it."""
+        return self._manager.pause_provider(name, reason=reason)
+
+    def resume_provider(self, name: str) -> Answer:
+        """Has it asked again."""
+        return self._manager.resume_provider(name)
 
     def prune(self, policy: "RetentionPolicy | None", *, dry_run: bool) -> Answer:
         """Removes what is older than is kept, ends what is overdue, and says how much of each that was."""

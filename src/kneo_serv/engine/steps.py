@@ -219,7 +219,7 @@ def _reviewed(plan: Plan, state: StepState, event: ev.HumanAnswered) -> StepStat
 def _failed(plan: Plan, frame: Frame, state: StepState, event: ev.StepFailed) -> Frame:
     lost = replace(
         state,
-        failures=state.failures + 1,
+        failures=state.failures + (not event.held),
         error_type=event.error_type,
         error_message=event.message,
         violation=event.violation,

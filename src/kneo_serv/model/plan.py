@@ -5,6 +5,7 @@ from dataclasses import dataclass, field
 from enum import StrEnum
 from typing import Any
 
+from kneo_serv.model.limits import DEFAULT_QUEUE
 from kneo_serv.model.tool import Effect, ToolDefinition, ToolPolicy
 
 ROOT = "@root"
@@ -390,6 +391,14 @@ class Limits:
 
 
 @dataclass(frozen=True, slots=True)
+class Dispatch:
+    """Where runs of the plan wait for a worker, unless whoever starts one says otherwise."""
+
+    queue: str = DEFAULT_QUEUE
+    priority: int = 0
+
+
+@dataclass(frozen=True, slots=True)
 class Plan:
     """A compiled spec. Two specs with the same meaning have the same hash."""
 
@@ -405,6 +414,7 @@ class Plan:
     """Name to frozen text."""
     policies: Mapping[str, Any] = field(default_factory=dict)
     limits: Limits = Limits()
+    dispatch: Dispatch = Dispatch()
 
     @property
     def root_agent(self) -> AgentPlan:

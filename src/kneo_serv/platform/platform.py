@@ -8,7 +8,7 @@ from typing import Any
 
 from kneo_serv.dispatch import DispatcherFactory, EmbeddedDispatcher
 from kneo_serv.engine import posture
-from kneo_serv.errors import LockAcquisitionError, NotFoundError, QueueFullError, RunStateConflictError
+from kneo_serv.errors import LockAcquisitionError, NotFoundError, RunStateConflictError
 from kneo_serv.model import event as ev
 from kneo_serv.model.clock import Clock
 from kneo_serv.model.idempotency import IdempotencyKey
@@ -23,7 +23,9 @@ from kneo_serv.platform.draft import Draft
 from kneo_serv.platform.equipment import Runtimes
 from kneo_serv.platform.export import export_lines
 from kneo_serv.platform.feed import Feed, FeedFilter, FeedStretch
+from kneo_serv.platform.fleet import Fleet
 from kneo_serv.platform.forking import AgentProblem, ForkRequest, Forks
+from kneo_serv.platform.hints import Hints
 from kneo_serv.platform.humans import Humans
 from kneo_serv.platform.journal import (
     Journal,
@@ -87,6 +89,7 @@ class Platform:
         self._journal = Journal(store, clock=self._clock, ids=self._ids)
         self._journal.ended = self._tracing.ended
         self._speech = Speech(self._journal, batch_seconds=self.options.text_batch_seconds)
+        self.fleet = Fleet(store, clock=self._clock, ids=self._ids, options=self.options)
         self._performer = Performer(
             tools=tools,
             runtimes=runtimes,
@@ -94,6 +97,7 @@ class Platform:
             options=self.options,
             speech=self._speech,
             wrapping=wrapping,
+            providers=self.fleet.providers,
         )
         self._watch = Watch(store, interval=self.options.watch_seconds)
         self._workers = Workers(
@@ -127,6 +131,7 @@ class Platform:
             concurrency=self.options.worker_concurrency,
             poll_seconds=self.options.idle_poll_seconds,
         )
+        self._hints = Hints(store, interval=self.options.watch_seconds, submit=self._dispatcher.submit)
         self.schedules = Schedules(
             store,
             ids=self._ids,
@@ -163,13 +168,16 @@ class Platform:
             await self._files.tidy()
 
     def start_worker(self) -> None:
-        """Begins to execute runnable runs and to fire timers. Idempotent."""
-        self._dispatcher.start()
+        """Begins to execute runnable runs and to fire timers; without places for runs, only the latter. Idempotent."""
+        if self._workers.executes:
+            self._dispatcher.start()
+            self._hints.start()
         self._timekeeper.start()
 
     async def close(self, *, timeout: float) -> bool:
         """Drains for up to `timeout` seconds, then gives all leases back; whether every run in hand came to a rest."""
         await self._timekeeper.stop()
+        await self._hints.stop()
         self._workers.stop()
         self._watch.look_all()
         await self._feed.close()
@@ -216,6 +224,8 @@ class Platform:
     ) -> RunRecord:
         """Takes a run in: durable when it returns. With `hold` it is leased to this process at once, or in its turn.
 
+        A process that executes no runs leaves it to the others all the same.
+
         A key that stands for the same submission already gives the run of then, as it is now.
 
         Raises:
@@ -226,7 +236,7 @@ class Platform:
         return await once(self.store, key, lambda: self._create(submission, hold, key), self.record)
 
     async def _create(self, submission: Submission, hold: bool, key: IdempotencyKey | None) -> RunRecord:
-        await self._admit()
+        await self.fleet.admit(submission.queue or submission.plan.dispatch.queue, submission.tenant)
         now = await self.store.now()
         run_id = self._ids.run(now)
         with self._tracing.dispatched(run_id, submission, now) as trace:
@@ -249,7 +259,7 @@ class Platform:
         *,
         key: IdempotencyKey | None = None,
     ) -> RunId | None:
-        await self._admit()
+        await self.fleet.admit(submission.queue or submission.plan.dispatch.queue, submission.tenant)
         now = await self.store.now()
         run_id = self._ids.run(now)
         with self._tracing.dispatched(run_id, submission, now) as trace:
@@ -284,7 +294,7 @@ class Platform:
         row = event_row(first)
         opened.remember(first, row)
         new = NewRun(
-            replace(record, lease_owner=self._owner) if hold else record,
+            replace(record, lease_owner=self._owner) if hold and self._workers.serves(record.queue) else record,
             self._journal.plan_text(submission.plan),
             (row,),
             timers,
@@ -305,21 +315,19 @@ class Platform:
         problem: AgentProblem | None = None,
     ) -> RunId:
         """Takes in a run that begins with another one's history; raises as `Forks.fork`, and QueueFullError."""
-        await self._admit()
+        parent = await self.record(run_id)
+        await self.fleet.admit(parent.queue, parent.tenant)
+        hold = hold and self._workers.serves(parent.queue)
         child = await self.forks.fork(run_id, request, at_sequence=at_sequence, hold=hold, problem=problem)
         if not hold:
             self._dispatcher.submit()
         return child
 
-    async def _admit(self) -> None:
-        limit = self.options.max_queue_depth
-        if limit and len(waiting := await self.store.runnable(limit=limit + 1)) >= limit:
-            raise QueueFullError(depth=len(waiting), limit=limit)
-
     async def run_to_rest(self, run_id: RunId, *, patience: float | None) -> RunRecord:
         """Executes the run here, or waits while others do, until it rests or ends or `patience` seconds are over.
 
-        The end of patience changes nothing about the run. None means for ever.
+        A process that executes no runs only waits. The end of patience changes nothing about the run. None means for
+        ever.
 
         Raises:
             NotFoundError: there is no such run.

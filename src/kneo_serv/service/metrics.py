@@ -19,6 +19,7 @@ from prometheus_client.registry import Collector
 
 from kneo_serv.errors import KneoError
 from kneo_serv.model import event as ev
+from kneo_serv.model.provider_state import Standing
 from kneo_serv.platform.platform import Platform
 from kneo_serv.service.gauges import Gauges
 from kneo_serv.service.several import METRICS_DIRECTORY
@@ -219,3 +220,12 @@ class _Now(Collector):
         for status, number in now.runs.items():
             runs.add_metric([status], number)
         yield runs
+        queues = GaugeMetricFamily("kneo_queue_waiting", "Runs that wait for a worker, by queue.", labels=["queue"])
+        for queue, number in now.queues.items():
+            queues.add_metric([queue], number)
+        yield queues
+        about = "Whether a provider is not asked, since it fails or by hand."
+        paused = GaugeMetricFamily("kneo_provider_paused", about, labels=["provider"])
+        for provider, standing in now.providers.items():
+            paused.add_metric([provider], 0 if standing == Standing.OPEN else 1)
+        yield paused

@@ -15,6 +15,7 @@ TAGS = (
     ("specs", "Checking, explaining and drawing specs."),
     ("skills", "The skills that specs may name."),
     ("policies", "What an environment demands of a spec."),
+    ("fleet", "What holds for all workers: limits, and providers that are paused."),
     ("audit-events", "Who did what."),
     ("security", "Which credentials are there, never what they are."),
     ("events", "What happens, as it happens: server-sent events."),

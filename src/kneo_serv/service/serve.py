@@ -10,7 +10,7 @@ from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from types import FrameType
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Literal
 
 import uvicorn
 
@@ -81,14 +81,14 @@ def serve(
     _check(options, auth, settings)
     configure_logging(level=options.log_level or settings.log_level, form=options.log_format or settings.log_format)
     part = Part.taken(os.environ)
-    with _listening(options) if part is None else part.socket() as listener:
+    with listening(options.host, options.port) if part is None else part.socket() as listener:
         if part is None and options.workers > 1:
             _serve_several(options, listener, settings, tell)
             return
         app = create_app(make_manager=make_manager, auth_config=auth, settings=settings)
         config = uvicorn.Config(
             app,
-            loop="uvloop" if _has_uvloop() else "asyncio",
+            loop=loop_kind(),
             http=bounded(
                 head_seconds=settings.request_head_seconds, max_head_bytes=app.state.service.limits.max_head_bytes
             ),
@@ -104,7 +104,7 @@ def serve(
             ssl_certfile=options.ssl_certfile,
             timeout_graceful_shutdown=int(settings.shutdown_timeout_seconds + _AFTER_DRAINING),
         )
-        where = _address(listener, secure=options.ssl_certfile is not None)
+        where = address_of(listener, secure=options.ssl_certfile is not None)
 
         def started() -> None:
             if part is None:
@@ -126,7 +126,7 @@ def serve(
 def _serve_several(
     options: ServeOptions, listener: socket.socket, settings: Settings, tell: Callable[[str], None]
 ) -> None:
-    where = _address(listener, secure=options.ssl_certfile is not None) + options.root_path.rstrip("/")
+    where = address_of(listener, secure=options.ssl_certfile is not None) + options.root_path.rstrip("/")
     several = Several(
         listener,
         processes=options.workers,
@@ -213,13 +213,14 @@ def _is_loopback(host: str) -> bool:
 
 
 @contextlib.contextmanager
-def _listening(options: ServeOptions) -> Iterator[socket.socket]:
+def listening(host: str, port: int) -> Iterator[socket.socket]:
+    """A socket that listens there, until the end of the block. Raises ServeError."""
     try:
         family, kind, protocol, _, address = socket.getaddrinfo(
-            options.host or "0.0.0.0", options.port, type=socket.SOCK_STREAM, flags=socket.AI_PASSIVE
+            host or "0.0.0.0", port, type=socket.SOCK_STREAM, flags=socket.AI_PASSIVE
         )[0]
     except OSError as error:
-        raise ServeError(f"There is no host {options.host!r}: {error.strerror}.") from None
+        raise ServeError(f"There is no host {host!r}: {error.strerror}.") from None
     listener = socket.socket(family, kind, protocol)
     try:
         if os.name == "posix":
@@ -231,26 +232,27 @@ def _listening(options: ServeOptions) -> Iterator[socket.socket]:
         except OSError as error:
             reason = error.strerror or str(error)
             raise ServeError(
-                f"Cannot listen on {options.host}:{options.port}: {reason}. Choose another one with --port, or end the "
-                "process that has it."
+                f"Cannot listen on {host}:{port}: {reason}. Choose another port, or end the process that has it."
             ) from None
         yield listener
     finally:
         listener.close()
 
 
-def _address(listener: socket.socket, *, secure: bool) -> str:
+def address_of(listener: socket.socket, *, secure: bool = False) -> str:
+    """Where it listens, as a URL."""
     host, port = listener.getsockname()[:2]
     shown = f"[{host}]" if ":" in host else host
     return f"{'https' if secure else 'http'}://{shown}:{port}"
 
 
-def _has_uvloop() -> bool:
+def loop_kind() -> Literal["uvloop", "asyncio"]:
+    """The event loop to serve on: the faster one, where it is installed."""
     try:
         import uvloop  # noqa: F401
     except ImportError:
-        return False
-    return True
+        return "asyncio"
+    return "uvloop"
 
 
 @contextlib.contextmanager

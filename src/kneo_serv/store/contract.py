@@ -147,6 +147,8 @@ class Gauges:
     """When the first of them was asked."""
     leases: int
     """Runs that are executed now: those under a live lease."""
+    queues: Mapping[str, int] = field(default_factory=dict)
+    """Runs that wait for a worker, by queue; those without any are left out."""
 
 
 @quick
@@ -183,7 +185,7 @@ class Store(Protocol):
         ...
 
     async def create(self, new: NewRun) -> bool:
-        """Makes a run; whether it was born leased.
+        """Makes a run; whether it was born leased, which it is not where the rules of `claim` do not admit it now.
 
         Runs of one session are runs of one tenant with one `session_id`; those without a tenant are among themselves.
 
@@ -206,10 +208,18 @@ class Store(Protocol):
         limit: int = 1,
         run_id: RunId | None = None,
         in_turn: bool = False,
+        queues: Sequence[str] | None = None,
     ) -> Sequence[Claim]:
         """Leases of up to `limit` runs (or of this one) that are runnable and leased to nobody, or whose lease ran out.
 
-        Oldest first by creation. Increments the fence. On an embedded database a lease of a local process that is
+        Only runs of these `queues` (None: of all; the one that is named by `run_id` in any case), and only those that
+        the rules admit: the limits in the document `fleet` of the kind `limits`, and the states and rates of the
+        providers that a run needs (documents of the kinds `provider` and `provider_rate`; see `store.admission`). What
+        is not admitted stays as it is. The next lease is for the tenant with the fewest runs under a lease, of several
+        for the one whose last turn is the longest ago; of a tenant's runs the one with the highest priority goes
+        first, then the oldest by creation. The cost does not grow with the number of runs that wait.
+
+        Increments the fence. On an embedded database a lease of a local process that is
         dead ends at once; a run that `owner` itself holds is never given to it again.
 
         With `in_turn`, a run that has not begun (`started_at`) is passed over while an earlier run of its session (by
@@ -296,6 +306,10 @@ class Store(Protocol):
         """Runs that could be claimed now, oldest first."""
         ...
 
+    async def waiting(self, *, queue: str | None = None, tenant: str | None = None, at_most: int) -> int:
+        """How many runs wait for a worker, in this queue or of this tenant or at all; `at_most` stands for any more."""
+        ...
+
     async def get_task(self, continuation_id: ContinuationId) -> HumanTask | None:
         """One human task, whatever its status."""
         ...
@@ -380,6 +394,13 @@ class Store(Protocol):
 
     async def swap_document(self, kind: str, name: str, text: str | None) -> str | None:
         """Sets a document, or removes it with None; what was there right before, so that no change goes unseen."""
+        ...
+
+    async def change_document(self, kind: str, name: str, *, before: str | None, after: str | None) -> bool:
+        """Sets a document, or removes it with None, where it still reads `before` (None: is not there).
+
+        Whether it did; of several who begin with the same text, one does.
+        """
         ...
 
     async def list_documents(self, kind: str) -> Mapping[str, str]:

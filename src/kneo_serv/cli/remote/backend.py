@@ -60,6 +60,10 @@ class ServiceBackend:
             body["session_id"] = order.session_id
         if order.tags:
             body["tags"] = list(order.tags)
+        if order.queue is not None:
+            body["queue"] = order.queue
+        if order.priority is not None:
+            body["priority"] = order.priority
         with subject.located():
             # What no header takes is no trace context either.
             trace = {name: text for name, text in order.trace.items() if text and text.isascii() and text.isprintable()}
@@ -151,6 +155,26 @@ class ServiceBackend:
     def check_journals(self, *, limit: int | None) -> list[Answer]:
         """Nothing: journals are looked through where they lie."""
         raise NotOffered("look through journals", "kneo doctor --journal")
+
+    def limits(self) -> Answer:
+        """The limits that hold for all workers."""
+        return dict(self._client.read("/limits", "limits")["limits"])
+
+    def set_limits(self, limits: Any) -> Answer:
+        """Sets them all, and gives them back."""
+        return dict(self._client.put("/limits", "limits", body=limits)["limits"])
+
+    def providers(self) -> list[Answer]:
+        """The providers that failed lately, are paused, or are bounded."""
+        return list(self._client.read("/providers", "providers")["providers"])
+
+    def pause_provider(self, name: str, reason: str | None) -> Answer:
+        """Has nobody ask it."""
+        return self._client.look(f"/providers/{_segment('provider', name)}/pause", "standing", body={"reason": reason})
+
+    def resume_provider(self, name: str) -> Answer:
+        """Has it asked again."""
+        return self._client.look(f"/providers/{_segment('provider', name)}/resume", "standing", body={})
 
     def prune(self, policy: "RetentionPolicy | None", *, dry_run: bool) -> Answer:
         """Nothing: services prune by themselves."""

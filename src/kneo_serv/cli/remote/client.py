@@ -80,6 +80,10 @@ class ServiceClient:
         """What the service says about a body; nothing is changed by it. Raises ServiceFault."""
         return self._asked("POST", path, holds, body=body)
 
+    def put(self, path: str, *holds: str, body: Any) -> Answer:
+        """The answer to a request that sets what stands at a path; sent twice it does the same. Raises ServiceFault."""
+        return self._asked("PUT", path, holds, body=body)
+
     def change(self, path: str, *holds: str, body: Mapping[str, Any] | None = None) -> Answer:
         """What stands at a path after a change that may be made again without harm. Raises ServiceFault."""
         return self._asked("POST", path, holds, body=body)

@@ -5,6 +5,7 @@ from fastapi import APIRouter
 from kneo_serv.service.routes import (
     audit_events,
     events,
+    fleet,
     health,
     human_tasks,
     metrics,
@@ -29,6 +30,7 @@ ROUTERS: tuple[APIRouter, ...] = (
     events.router,
     security.router,
     policies.router,
+    fleet.router,
 )
 """All that is served at the root and under /v1."""
 

@@ -5,6 +5,7 @@ from typing import Annotated, Any, Literal
 
 from pydantic import Field
 
+from kneo_serv.model.limits import PRIORITIES
 from kneo_serv.service.limits import RequestLimits
 from kneo_serv.service.schemas.bounds import Bounds
 from kneo_serv.service.schemas.shapes import Answered, Asked, ListQuery, Moment, NoQuery, Texts
@@ -79,6 +80,17 @@ class RunCreateRequest(SpecSource):
         "When they are over, the answer is 202 and the run goes on.",
     )
     tags: Texts = Field(default_factory=list)
+    queue: str | None = Field(
+        default=None,
+        pattern=r"^[A-Za-z0-9][A-Za-z0-9._-]{0,127}$",
+        description="Where the run waits for a worker; else as the spec says (`dispatch.queue`), else `default`.",
+    )
+    priority: int | None = Field(
+        default=None,
+        ge=PRIORITIES[0],
+        le=PRIORITIES[1],
+        description="Runs of a higher one go first among those of the tenant that wait; else as the spec says, else 0.",
+    )
 
     def _measure(self, bounds: Bounds, limits: RequestLimits) -> None:
         bounds.chars("input", self.input, limits.max_input_chars)

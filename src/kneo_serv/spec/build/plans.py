@@ -7,6 +7,7 @@ from dataclasses import replace
 
 from kneo_serv.model.codec import encode
 from kneo_serv.model.plan import (
+    Dispatch,
     FunctionPlan,
     HumanPlan,
     Limits,
@@ -43,6 +44,7 @@ def build_plan(spec: KneoSpec, registered: Mapping[str, ToolDefinition] | None, 
         skills=dict(skills),
         policies=dict(spec.policies),
         limits=Limits(token_budget=budget, budget=build_budget(spec.budget)),
+        dispatch=Dispatch(spec.dispatch.queue, spec.dispatch.priority),
     )
     return replace(plan, hash=plan_hash(plan))
 

@@ -12,9 +12,9 @@ from kneo_serv.model.page import NO_TENANT, AuditFilter, Page, RunFilter
 from kneo_serv.model.run import RunRecord, RunStatus
 from kneo_serv.model.task import HumanTask
 from kneo_serv.store.contract import EventRow, FeedItem, Head, Snapshot, Timer, TimerKind
+from kneo_serv.store.filters import Condition, audit_sort, run_sort, task_sort
+from kneo_serv.store.jsontext import dumps, loads
 from kneo_serv.store.sqlite import pages
-from kneo_serv.store.sqlite.filters import Condition, audit_sort, run_sort, task_sort
-from kneo_serv.store.sqlite.jsontext import dumps, loads
 from kneo_serv.store.sqlite.packing import unpack
 from kneo_serv.store.sqlite.rows import (
     AUDIT,
@@ -189,6 +189,16 @@ def swap_document(connection: sqlite3.Connection, kind: str, name: str, text: st
     else:
         connection.execute("INSERT OR REPLACE INTO documents (kind, name, text) VALUES (?, ?, ?)", (kind, name, text))
     return previous
+
+
+def change_document(
+    connection: sqlite3.Connection, kind: str, name: str, before: str | None, after: str | None
+) -> bool:
+    """Sets a document, or removes it with None, where it still reads `before`. Inside a transaction of the writer."""
+    if one_text(connection, "SELECT text FROM documents WHERE kind = ? AND name = ?", kind, name) != before:
+        return False
+    swap_document(connection, kind, name, after)
+    return True
 
 
 def list_documents(connection: sqlite3.Connection, kind: str) -> dict[str, str]:

@@ -15,7 +15,8 @@ from kneo_serv.model.ids import ContinuationId, Owner, RunId
 from kneo_serv.model.run import Phase, SessionConcurrency
 from kneo_serv.model.task import HumanTask, TaskStatus
 from kneo_serv.store.contract import Append, EventRow, NewRun, Timer
-from kneo_serv.store.sqlite.jsontext import dumps
+from kneo_serv.store.jsontext import dumps
+from kneo_serv.store.lanes import lane_name
 from kneo_serv.store.sqlite.packing import pack
 
 type Session = tuple[str, str | None]
@@ -55,6 +56,7 @@ class Creation:
     """The row without its lease, for a run that has to wait for its session."""
     key: KeyRecord | None = None
     """What the request's idempotency key is to stand for."""
+    lane: str = ""
     alone: str | None = None
 
 
@@ -101,6 +103,7 @@ def creation(new: NewRun) -> Creation:
     """
     record = new.record
     _check_numbers(record.id, 0, new.events)
+    lane = lane_name(record.queue, record.tenant, record.needs)
     row = [
         record.id,
         record.status,
@@ -136,6 +139,8 @@ def creation(new: NewRun) -> Creation:
         record.cached_tokens,
         record.requests,
         record.cost_usd,
+        record.priority,
+        lane,
     ]
     rows = _rows(record.id, new.events, new.timers, new.audit, record.output_text, record.public_output_text)
     waiting = [*row[:5], 0, None, None, *row[8:]]
@@ -155,6 +160,7 @@ def creation(new: NewRun) -> Creation:
         sessions=new.sessions,
         waiting_row=dumps(waiting),
         key=_binding(new.key, record.id, len(new.events)),
+        lane=lane,
     )
 
 

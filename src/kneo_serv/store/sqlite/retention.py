@@ -10,7 +10,7 @@ from typing import Any
 
 from kneo_serv.model.run import TERMINAL, RunStatus
 from kneo_serv.store.contract import Pruned, RetentionCut
-from kneo_serv.store.sqlite.jsontext import dumps, loads
+from kneo_serv.store.jsontext import dumps, loads
 
 STRIDE = 25
 """Runs, tasks, audit events or keys in one transaction at most."""

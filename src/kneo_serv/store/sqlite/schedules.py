@@ -7,8 +7,8 @@ from typing import Any
 from kneo_serv.model.codec import decode, json_text
 from kneo_serv.model.schedule import Schedule
 from kneo_serv.store.contract import ScheduleChange
+from kneo_serv.store.jsontext import array
 from kneo_serv.store.sqlite.batch import ADD_AUDIT, apply
-from kneo_serv.store.sqlite.jsontext import array
 from kneo_serv.store.sqlite.requests import Creation, audit_row
 
 _PUT = "INSERT OR REPLACE INTO schedules (tenant, name, revision, look_at, record) VALUES (?, ?, ?, ?, ?)"

@@ -324,6 +324,23 @@ MIGRATIONS = (
             """,
         ),
     ),
+    Migration(
+        5,
+        "fleet",
+        (
+            "ALTER TABLE runs ADD COLUMN priority INTEGER NOT NULL DEFAULT 0",
+            # Runs that wait under equal conditions: the JSON text of queue, tenant and needs.
+            """ALTER TABLE runs ADD COLUMN lane TEXT NOT NULL DEFAULT '["default",""]'""",
+            "UPDATE runs SET lane = json_array('default', tenant) WHERE tenant IS NOT NULL",
+            # The lines that a claim looks at; a run that is born leased is never in it.
+            """
+            CREATE INDEX runs_waiting ON runs (lane, priority DESC, created_at, id)
+                WHERE phase = 'runnable' AND lease_owner IS NULL
+            """,
+            # When each tenant was let to work last, so that the next turn is another one's.
+            "CREATE TABLE tenant_turns (tenant TEXT NOT NULL PRIMARY KEY, turn REAL NOT NULL) WITHOUT ROWID",
+        ),
+    ),
 )
 
 SCHEMA_VERSION = MIGRATIONS[-1].version

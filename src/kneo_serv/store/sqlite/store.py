@@ -36,14 +36,14 @@ from kneo_serv.store.contract import (
     Timer,
     TimerKind,
 )
-from kneo_serv.store.sqlite import leases, pages, queries, retention, schedules
+from kneo_serv.store.filters import task_conditions
+from kneo_serv.store.jsontext import array
+from kneo_serv.store.sqlite import claims, leases, pages, queries, retention, schedules
 from kneo_serv.store.sqlite.batch import ADD_AUDIT, apply
 from kneo_serv.store.sqlite.checkpoints import Checkpointer
 from kneo_serv.store.sqlite.connection import SYNCHRONOUS, connect, prepare_file
 from kneo_serv.store.sqlite.faults import translate
-from kneo_serv.store.sqlite.filters import task_conditions
 from kneo_serv.store.sqlite.gauges import gauges
-from kneo_serv.store.sqlite.jsontext import array
 from kneo_serv.store.sqlite.keys import find_keys
 from kneo_serv.store.sqlite.owner import JumpWatch, local_owner
 from kneo_serv.store.sqlite.pruning import prune
@@ -132,12 +132,20 @@ class SQLiteStore:
         limit: int = 1,
         run_id: RunId | None = None,
         in_turn: bool = False,
+        queues: Sequence[str] | None = None,
     ) -> Sequence[Claim]:
-        """Leases of runnable runs, oldest first; leases of dead processes of this machine are free at once."""
+        """Leases of runnable runs; leases of dead processes of this machine are free at once."""
         if run_id is not None:
             return cast("list[Claim]", await self._write(NamedClaim(run_id, owner, lease_seconds, in_turn)))
         return await self._work(
-            partial(leases.claim_oldest, owner=owner, lease_seconds=lease_seconds, limit=limit, in_turn=in_turn)
+            partial(
+                claims.claim_waiting,
+                owner=owner,
+                lease_seconds=lease_seconds,
+                limit=limit,
+                in_turn=in_turn,
+                queues=queues,
+            )
         )
 
     async def renew(self, owner: Owner, run_ids: Sequence[RunId], *, lease_seconds: float) -> frozenset[RunId]:
@@ -223,6 +231,10 @@ class SQLiteStore:
     async def runnable(self, *, limit: int = 100) -> Sequence[RunId]:
         """Runs that could be claimed now, oldest first."""
         return await self._read(lambda db: leases.runnable(db, limit=limit))
+
+    async def waiting(self, *, queue: str | None = None, tenant: str | None = None, at_most: int) -> int:
+        """How many runs wait for a worker; at most `at_most`."""
+        return await self._read(lambda db: claims.waiting(db, queue=queue, tenant=tenant, at_most=at_most))
 
     async def get_task(self, continuation_id: ContinuationId) -> HumanTask | None:
         """One human task, whatever its status."""
@@ -312,6 +324,10 @@ class SQLiteStore:
     async def swap_document(self, kind: str, name: str, text: str | None) -> str | None:
         """Sets a document, or removes it with None; what was there right before."""
         return await self._work(lambda db: queries.swap_document(db, kind, name, text))
+
+    async def change_document(self, kind: str, name: str, *, before: str | None, after: str | None) -> bool:
+        """Sets a document, or removes it with None, where it still reads `before`; whether it did."""
+        return await self._work(lambda db: queries.change_document(db, kind, name, before, after))
 
     async def list_documents(self, kind: str) -> Mapping[str, str]:
         """All documents of a kind by name."""

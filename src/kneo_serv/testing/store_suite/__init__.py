@@ -10,6 +10,7 @@ from collections.abc import Callable
 
 from kneo_serv.store.contract import Store
 from kneo_serv.testing.store_suite import (
+    fleet,
     journal,
     keys,
     leases,
@@ -26,6 +27,7 @@ from kneo_serv.testing.store_suite.case import CASES, Case
 __all__ = [
     "CASES",
     "Case",
+    "fleet",
     "journal",
     "keys",
     "leases",
