@@ -8,7 +8,13 @@ from typing import Any
 
 from kneo_serv.dispatch import DispatcherFactory, EmbeddedDispatcher
 from kneo_serv.engine import posture
-from kneo_serv.errors import LockAcquisitionError, NotFoundError, QueueFullError, RunStateConflictError
+from kneo_serv.errors import (
+    InvalidRequestError,
+    LockAcquisitionError,
+    NotFoundError,
+    QueueFullError,
+    RunStateConflictError,
+)
 from kneo_serv.model import event as ev
 from kneo_serv.model.clock import Clock
 from kneo_serv.model.idempotency import IdempotencyKey
@@ -22,7 +28,7 @@ from kneo_serv.platform.chance import RandomIds, SystemClock
 from kneo_serv.platform.draft import Draft
 from kneo_serv.platform.equipment import Runtimes
 from kneo_serv.platform.feed import Feed, FeedFilter, FeedStretch
-from kneo_serv.platform.forking import AgentProblem, ForkRequest, Forks
+from kneo_serv.platform.forking import AgentProblem, Forked, ForkRequest, Forks
 from kneo_serv.platform.humans import Humans
 from kneo_serv.platform.journal import (
     Journal,
@@ -264,13 +270,28 @@ class Platform:
         at_sequence: int | None = None,
         hold: bool = False,
         problem: AgentProblem | None = None,
-    ) -> RunId:
-        """Takes in a run that begins with another one's history; raises as `Forks.fork`, and QueueFullError."""
-        await self._admit()
-        child = await self.forks.fork(run_id, request, at_sequence=at_sequence, hold=hold, problem=problem)
-        if not hold:
-            self._dispatcher.submit()
-        return child
+        key: IdempotencyKey | None = None,
+    ) -> Forked:
+        """Takes in a run that begins with another one's history.
+
+        A key that stands for the same fork already gives the one of then. Raises as `Forks.fork`, QueueFullError, and
+        IdempotencyKeyConflictError when the key stands for another request.
+        """
+
+        async def make() -> Forked:
+            if request.model is not None and self.options.require_spec_bundles:
+                raise InvalidRequestError("Only signed specs are run here: a fork keeps the model of its run.")
+            await self._admit()
+            made = await self.forks.fork(run_id, request, at_sequence=at_sequence, hold=hold, problem=problem, key=key)
+            if not hold:
+                self._dispatcher.submit()
+            return made
+
+        async def again(child: RunId) -> Forked:
+            assert key is not None  # noqa: S101 - without a key nothing was made before
+            return await self.forks.made_with(key, child)
+
+        return await once(self.store, key, make, again)
 
     async def _admit(self) -> None:
         limit = self.options.max_queue_depth
