@@ -47,7 +47,7 @@ async def resume(
         if rest is None:
             if again and key is not None and record.phase is not Phase.PARKED:
                 raise in_progress(key.scope)
-            return _told(still_running(record), continuation_id)
+            return _told(still_running(record, after=from_seq), continuation_id)
     _, body = answer_at(rest)
     # A run that waits for people again has come to rest, which is what was asked for.
     return _told((200, body), continuation_id)
