@@ -176,7 +176,7 @@ def test_forks_that_come_in_at_once_with_one_key_are_one(client: TestClient) -> 
 
 
 def test_a_fork_outlives_the_process_that_made_it(tmp_path: Path) -> None:
-    answers = []
+    answers: list[dict[str, Any]] = []
     for _ in range(2):
         manager = platform_in(tmp_path)
         with door(manager) as client:

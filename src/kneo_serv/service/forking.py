@@ -12,7 +12,7 @@ from kneo_serv.service.answers import still_running
 from kneo_serv.service.auth import AuthPrincipal
 from kneo_serv.service.idempotency import RUNS_FORK, key_of
 from kneo_serv.service.schemas.forks import RunForkRequest
-from kneo_serv.service.starting import answer_again, answered, earlier_run, patience_of, rested, visible
+from kneo_serv.service.starting import answer_again, answered, await_listener, earlier_run, patience_of, rested, visible
 from kneo_serv.service.state import Service
 
 
@@ -27,7 +27,7 @@ async def start_fork(
         KneoError: as `Platform.fork` and, for a retry, `Forks.retry_point`.
     """
     asked.check(service.limits)
-    body = {"run_id": run_id, "request": asked.model_dump(mode="json")} if given_key else None
+    body = {"run_id": run_id, "request": asked.model_dump(mode="json", exclude={"wait"})} if given_key else None
     key = key_of(RUNS_FORK, given_key, caller, body, asynchronous=asked.async_mode)
     patience = patience_of(service) if asked.wait is None else asked.wait
     problem = service.platform.agent_problem
@@ -44,6 +44,7 @@ async def start_fork(
         )
         if asked.async_mode:
             return _told(run_id, made, still_running(await platform.record(made.run_id)))
+        await_listener(platform, made.run_id, patience)
         return _told(run_id, made, await rested(platform, made.run_id, made.seq, patience, None))
 
     return answered(await service.reach(fork))

@@ -12,6 +12,7 @@ from kneo_serv.platform.platform import Platform
 from kneo_serv.service.answers import answer_at, still_running
 from kneo_serv.service.auth import AuthPrincipal
 from kneo_serv.service.idempotency import in_progress
+from kneo_serv.service.starting import await_listener
 
 
 async def resume(
@@ -39,6 +40,7 @@ async def resume(
         if task is not None and task.tenant != caller.tenant:
             raise NotFoundError("human task", continuation_id)
     run_id = await platform.answer(continuation_id, response, actor=caller.name, key=key)
+    await_listener(platform, run_id, patience)
     from_seq = await _answered_at(platform, run_id, continuation_id)
     # The run may have gone on since: who asks again is not to wait for its next rest.
     rest = await platform.first_rest(run_id, from_seq) if again else None

@@ -1,5 +1,6 @@
 """Runs that a request asks for: begun once, however often it is sent, and waited for without holding a thread."""
 
+import asyncio
 from collections.abc import Mapping
 from functools import partial
 from typing import Any
@@ -22,6 +23,9 @@ from kneo_serv.service.paths import FoundSpec, found_spec
 from kneo_serv.service.schemas.runs import RunCreateRequest
 from kneo_serv.service.state import Service
 
+_LISTENER_COMES = 10.0
+"""Seconds in which who does not wait has to ask for the events, to hear what models say from the beginning."""
+
 
 async def start_run(
     service: Service,
@@ -39,7 +43,8 @@ async def start_run(
         KneoError: as `PlatformManager.prepare` and `Platform.start`.
     """
     asked.check(service.limits)
-    body = asked.model_dump(mode="json") if given_key else None
+    # How long somebody waits changes nothing about what is asked for.
+    body = asked.model_dump(mode="json", exclude={"wait"}) if given_key else None
     key = key_of(scope, given_key, caller, body, asynchronous=asked.async_mode)
     patience = patience_of(service) if asked.wait is None else asked.wait
     if key is not None and (earlier := await service.reach(partial(earlier_run, key=key))) is not None:
@@ -52,6 +57,8 @@ async def start_run(
         # Of two that come in at once with one key, the second gets the run of the first.
         if key is not None and record.metadata is not submission.metadata:
             return await answer_again(platform, key, record.id, patience)
+        if not asked.async_mode:
+            await_listener(platform, record.id, patience)
         if asked.async_mode:
             await tell(platform, record.id, "running", async_mode=True)
             return still_running(record)
@@ -86,6 +93,7 @@ async def continue_run(
 
     async def _continued(platform: Platform) -> int:
         before = await visible(platform, run_id, caller)
+        await_listener(platform, run_id, patience)
         await platform.continue_run(run_id, actor=caller.name, key=key)
         for row in await platform.store.events(run_id, after=before.seq):
             if row.kind == ev.RunContinued.KIND:
@@ -101,6 +109,15 @@ async def visible(platform: Platform, run_id: RunId, caller: AuthPrincipal) -> R
     if caller.tenant is not None and record.tenant != caller.tenant:
         raise NotFoundError("run", run_id)
     return record
+
+
+def await_listener(platform: Platform, run_id: RunId, patience: float | None) -> None:
+    """Keeps what models say from now on ready for a caller without any patience, who is about to follow the run.
+
+    A turn that begins when nobody listens is not heard, and the first one begins before the caller knows the run's id.
+    """
+    if patience == 0:
+        asyncio.get_running_loop().call_later(_LISTENER_COMES, platform.hear(run_id, lambda _: None))
 
 
 def patience_of(service: Service) -> float:
