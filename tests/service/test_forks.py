@@ -189,10 +189,10 @@ def test_a_fork_outlives_the_process_that_made_it(tmp_path: Path) -> None:
 def test_who_does_not_wait_is_told_where_to_follow(client: TestClient) -> None:
     run_id = begun(client)["run_id"]
     OPEN.clear()
-    later = fork(client, run_id, async_mode=True)
+    later = fork(client, run_id, at_sequence=2, async_mode=True)
     assert (later.status_code, later.json()["status"]) == (202, "running")
-    impatient = fork(client, run_id, "k", wait=0).json()
-    again = refusal(fork(client, run_id, "k", wait=0), 409)
+    impatient = fork(client, run_id, "k", at_sequence=2, wait=0).json()
+    again = refusal(fork(client, run_id, "k", at_sequence=2, wait=0), 409)
     assert (again["error"], again["scope"]) == ("idempotency_key_in_progress", "runs:fork")
     OPEN.set()
     after = impatient["metadata"]["events_after"]

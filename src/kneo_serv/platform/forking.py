@@ -22,7 +22,6 @@ from kneo_serv.errors import (
     RunStateConflictError,
 )
 from kneo_serv.model import event as ev
-from kneo_serv.model.clock import Clock
 from kneo_serv.model.codec import CodecError, decode
 from kneo_serv.model.idempotency import IdempotencyKey
 from kneo_serv.model.ids import Owner, PlanHash, RunId
@@ -105,7 +104,6 @@ class Forks:
         journal: Journal,
         workers: Workers,
         owner: Owner,
-        clock: Clock,
         ids: RandomIds,
         lease_seconds: float,
     ) -> None:
@@ -113,7 +111,6 @@ class Forks:
         self._journal = journal
         self._workers = workers
         self._owner = owner
-        self._clock = clock
         self._ids = ids
         self._lease_seconds = lease_seconds
 

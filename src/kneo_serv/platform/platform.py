@@ -118,7 +118,6 @@ class Platform:
             journal=self._journal,
             workers=self._workers,
             owner=self._owner,
-            clock=self._clock,
             ids=self._ids,
             lease_seconds=self.options.lease_seconds,
         )

@@ -40,7 +40,8 @@ async def resume(
         if task is not None and task.tenant != caller.tenant:
             raise NotFoundError("human task", continuation_id)
     run_id = await platform.answer(continuation_id, response, actor=caller.name, key=key)
-    await_listener(platform, run_id, patience)
+    if not again:
+        await_listener(platform, run_id, patience)
     from_seq = await _answered_at(platform, run_id, continuation_id)
     # The run may have gone on since: who asks again is not to wait for its next rest.
     rest = await platform.first_rest(run_id, from_seq) if again else None

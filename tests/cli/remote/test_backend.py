@@ -110,7 +110,13 @@ def test_a_run_that_takes_its_time_is_waited_for_and_told_of(kneo: Shell, servic
     spec = copy.deepcopy(STEPS)
     spec["components"]["functions"]["shout"]["implementation"] = f"{__name__}.wait_at_the_gate"
     kneo.write("slow.json", json.dumps(spec))
-    opening = threading.Timer(1.5, GATE.set)
+
+    def let_pass() -> None:
+        # Longer than the second after which the run is told of, from when it is at work.
+        if ENTERED.wait(30):
+            threading.Timer(3, GATE.set).start()
+
+    opening = threading.Thread(target=let_pass)
     opening.start()
     told = kneo("run", "slow.json", "--input", "hello")
     opening.join()

@@ -22,6 +22,7 @@ if TYPE_CHECKING:
 
 _FIRST_WAIT = 1.0
 """Seconds after which a run that goes on tells its id, so that whoever stops waiting knows how to follow it."""
+_HARDLY = 0.001
 _LONGEST_WAIT = 20.0
 """Seconds that one question for news of a run lasts; proxies cut what lasts longer than half a minute."""
 _OF_A_RUN = ("run_id", "status")
@@ -192,8 +193,11 @@ class ServiceBackend:
         return rows
 
     def _first_wait(self, listener: "Listener") -> float:
-        """Seconds that the first request waits: none where somebody wants to hear what happens meanwhile."""
-        return self._patience if listener.is_deaf else 0.0
+        """Seconds that the first request waits: hardly any where somebody wants to hear what happens meanwhile."""
+        if listener.is_deaf:
+            return self._patience
+        # Who says 0 is waited for by what models say; without a listener to that they need not be asked for streams.
+        return _HARDLY if listener.on_text is None else 0.0
 
     def _sending(
         self,
