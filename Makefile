@@ -7,7 +7,7 @@ BOOTSTRAP := KNEO_VENV="$(CURDIR)/$(VENV)" scripts/bootstrap.sh
 ARGS ?=
 
 .DEFAULT_GOAL := help
-.PHONY: help venv demo test check format test-lowest bench crash build lock clean
+.PHONY: help venv demo test check format test-lowest bench crash fuzz build lock clean
 
 help:  ## list these targets
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-12s %s\n", $$1, $$2 }' $(firstword $(MAKEFILE_LIST))
@@ -41,6 +41,9 @@ bench: venv  ## measure speed
 
 crash: venv  ## run only the tests that kill real processes
 	$(BIN)/python -P -m pytest -m crash $(ARGS)
+
+fuzz: venv  ## ask a real server tens of thousands of made-up requests (some 10 minutes)
+	$(BIN)/python -P -m pytest -m fuzz $(ARGS)
 
 build: venv  ## build the wheel and the source distribution into dist/
 	$(BIN)/python -m build --no-isolation --outdir dist

@@ -48,10 +48,10 @@ def test_values_are_read_by_their_type(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("variable", "value", "allowed"),
     [
-        ("KNEO_SERV_WORKER_CONCURRENCY", "0", "a whole number from 1 to 1024"),
-        ("KNEO_SERV_WORKER_CONCURRENCY", "abc", "a whole number from 1 to 1024"),
-        ("KNEO_SERV_WORKER_CONCURRENCY", "1_0", "a whole number from 1 to 1024"),
-        ("KNEO_SERV_WORKER_CONCURRENCY", "9" * 5000, "a whole number from 1 to 1024"),
+        ("KNEO_SERV_WORKER_CONCURRENCY", "-1", "a whole number from 0 to 1024"),
+        ("KNEO_SERV_WORKER_CONCURRENCY", "abc", "a whole number from 0 to 1024"),
+        ("KNEO_SERV_WORKER_CONCURRENCY", "1_0", "a whole number from 0 to 1024"),
+        ("KNEO_SERV_WORKER_CONCURRENCY", "9" * 5000, "a whole number from 0 to 1024"),
         ("KNEO_SERV_WORKER_LEASE_SECONDS", "-1", "a number of seconds from 1 to 86400"),
         ("KNEO_SERV_WORKER_LEASE_SECONDS", "nan", "a number of seconds from 1 to 86400"),
         ("KNEO_SERV_WORKER_IDLE_POLL_SECONDS", "0", "a number of seconds above 0 and at most 3600"),
@@ -80,18 +80,18 @@ def test_all_bad_values_are_named_at_once() -> None:
     assert "KNEO_SERV_PROVIDER_RETRIES: '-1'" in str(caught.value)
 
 
-def test_a_database_address_is_refused_without_showing_its_password() -> None:
-    with pytest.raises(SettingsError, match=r"kneo-serv\[postgres\]") as caught:
-        Settings.from_env({"KNEO_SERV_DATABASE_URL": "postgresql://kneo:hunter2@db/kneo"})
-    assert caught.value.variable == "KNEO_SERV_DATABASE_URL"
-    assert "hunter2" not in str(caught.value)
+@pytest.mark.parametrize("scheme", ["postgresql", "postgres", "POSTGRESQL"])
+def test_the_address_of_postgresql_is_taken_and_never_shown(scheme: str) -> None:
+    settings = Settings.from_env({"KNEO_SERV_DATABASE_URL": f"{scheme}://kneo:hunter2@db/kneo"})
+    assert settings.database_url == f"{scheme}://kneo:hunter2@db/kneo"
+    assert "hunter2" not in repr(settings)
 
 
 def test_the_address_of_a_plugins_database_is_taken_and_never_shown() -> None:
     settings = Settings.from_env({"KNEO_SERV_DATABASE_URL": "mydb://kneo:hunter2@db/kneo"})
     assert settings.database_url == "mydb://kneo:hunter2@db/kneo"
     assert "hunter2" not in repr(settings)
-    with pytest.raises(SettingsError, match="it must be an address such as mydb://host/name") as caught:
+    with pytest.raises(SettingsError, match="it must be an address such as postgresql://") as caught:
         Settings.from_env({"KNEO_SERV_DATABASE_URL": "hunter2"})
     assert "hunter2" not in str(caught.value)
 

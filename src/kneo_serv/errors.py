@@ -162,8 +162,8 @@ class QueueFullError(KneoError, RuntimeError):
 
     code = "queue_full"
 
-    def __init__(self, *, depth: int, limit: int) -> None:
-        super().__init__(f"{depth} runs are waiting; the limit is {limit}.")
+    def __init__(self, *, depth: int, limit: int, where: str = "") -> None:
+        super().__init__(f"{depth} runs are waiting{where}; the limit is {limit}.")
         self.depth = depth
         self.limit = limit
 
@@ -183,6 +183,16 @@ class SessionBusyError(KneoError, RuntimeError):
             "(KNEO_SERV_SESSION_CONCURRENCY=queue)."
         )
         self.session_id = session_id
+
+
+class ScheduleExistsError(KneoError, ValueError):
+    """There is a schedule of this name already; nothing was stored."""
+
+    code = "schedule_exists"
+
+    def __init__(self, name: str) -> None:
+        super().__init__(f"There is a schedule {name!r} already. Change that one, or take another name.")
+        self.name = name
 
 
 class StoreError(KneoError, RuntimeError):
@@ -218,6 +228,19 @@ class ProviderError(StepError):
         super().__init__(message)
         self.provider = provider
         self.transient = transient
+
+
+class ProviderPausedError(ProviderError):
+    """A provider is not asked just now, since it failed too often, somebody holds it, or its limit is used up.
+
+    `until` is when to try it again, in seconds since the epoch.
+    """
+
+    code = "provider_paused"
+
+    def __init__(self, message: str, *, provider: str, until: float) -> None:
+        super().__init__(message, provider=provider, transient=True)
+        self.until = until
 
 
 class ToolError(StepError):

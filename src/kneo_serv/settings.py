@@ -183,24 +183,21 @@ class ImportPaths:
 
 @dataclass(frozen=True, slots=True)
 class DatabaseAddress:
-    """An address whose scheme names the plugin that keeps the state. It may hold a password, so no text quotes it."""
+    """The address of PostgreSQL, or one whose scheme names a plugin. It may hold a password, so no text quotes it."""
 
     @property
     def allowed(self) -> str:
         """In words."""
-        return "an address such as mydb://host/name, whose scheme an installed plugin serves"
+        return (
+            "an address such as postgresql://user:password@host:5432/name, or one such as mydb://host/name, whose "
+            "scheme an installed plugin serves"
+        )
 
     def read(self, text: str) -> str:
         """The address."""
         scheme = re.match(r"([A-Za-z][A-Za-z0-9+.-]*):", text)
         if scheme is None:
             raise SettingsError("", f"this is not allowed; it must be {self.allowed}.")
-        if scheme[1].lower().split("+")[0] in ("postgres", "postgresql"):
-            raise SettingsError(
-                "",
-                "PostgreSQL is not part of this version; it comes with a later one and the extra kneo-serv[postgres]. "
-                "Unset the variable to keep the state in SQLite.",
-            )
         return text
 
 
@@ -235,8 +232,22 @@ class Settings:
         "KNEO_SERV_DATABASE_URL",
         None,
         DatabaseAddress(),
-        "Where the state is kept instead of SQLite: the scheme names an installed plugin. PostgreSQL is still to come.",
+        "Where the state is kept instead of SQLite: in PostgreSQL (postgresql://user:password@host:5432/name), or "
+        "where the installed plugin keeps it that the scheme names.",
         shown=False,
+    )
+    database_pool_size: int = _setting(
+        "KNEO_SERV_DATABASE_POOL_SIZE",
+        8,
+        WholeNumber(2, 200),
+        "How many connections to PostgreSQL one process keeps at most.",
+    )
+    database_behind_pooler: bool = _setting(
+        "KNEO_SERV_DATABASE_BEHIND_POOLER",
+        False,
+        Switch(),
+        "Whether a proxy that pools transactions (such as PgBouncer) stands before PostgreSQL; no statement is "
+        "prepared then.",
     )
     dispatcher: str = _setting(
         "KNEO_SERV_DISPATCHER",
@@ -264,7 +275,16 @@ class Settings:
         "Folder that specs named by callers of the service must lie in; unset means the folder it was started in.",
     )
     worker_concurrency: int = _setting(
-        "KNEO_SERV_WORKER_CONCURRENCY", 4, WholeNumber(1, 1024), "How many runs this process executes at a time."
+        "KNEO_SERV_WORKER_CONCURRENCY",
+        4,
+        WholeNumber(0, 1024),
+        "How many runs this process executes at a time; 0 leaves them to other processes (`kneo worker`).",
+    )
+    worker_queues: tuple[str, ...] = _setting(
+        "KNEO_SERV_WORKER_QUEUES",
+        (),
+        Names(),
+        "Queues whose runs this process executes, with commas between them; unset means all.",
     )
     worker_lease_seconds: float = _setting(
         "KNEO_SERV_WORKER_LEASE_SECONDS",
@@ -294,7 +314,7 @@ class Settings:
         "KNEO_SERV_TIMEKEEPER",
         True,
         Switch(),
-        "Whether deadlines are kept by the platform itself; off leaves them to the prune calls.",
+        "Whether deadlines, schedules and retention are seen to by the platform itself; off leaves them to your calls.",
     )
     patience_seconds: float = _setting(
         "KNEO_SERV_PATIENCE_SECONDS",
@@ -325,6 +345,25 @@ class Settings:
         False,
         Switch(),
         "Whether the time limit holds for each attempt, and one that ran out of it is followed by the next.",
+    )
+    provider_pause_failures: int = _setting(
+        "KNEO_SERV_PROVIDER_PAUSE_FAILURES",
+        5,
+        WholeNumber(0, 1_000_000),
+        "Questions given up within the window, with no answer in between, after which a provider is left alone; 0 "
+        "means never.",
+    )
+    provider_pause_window_seconds: float = _setting(
+        "KNEO_SERV_PROVIDER_PAUSE_WINDOW_SECONDS", 60.0, Seconds(0, _DAY, above=True), "The window of these failures."
+    )
+    provider_pause_seconds: float = _setting(
+        "KNEO_SERV_PROVIDER_PAUSE_SECONDS",
+        30.0,
+        Seconds(0, _DAY, above=True),
+        "How long a provider that fails is left alone before one run tries it; doubled each time that it fails then.",
+    )
+    provider_pause_max_seconds: float = _setting(
+        "KNEO_SERV_PROVIDER_PAUSE_MAX_SECONDS", 600.0, Seconds(0, _DAY, above=True), "The longest such pause."
     )
     mcp_connect_timeout_seconds: float = _setting(
         "KNEO_SERV_MCP_CONNECT_TIMEOUT_SECONDS",
@@ -419,6 +458,12 @@ class Settings:
     request_logs: bool = _setting(
         "KNEO_SERV_REQUEST_LOGS", True, Switch(), "Whether the service logs a line for each request."
     )
+    request_head_seconds: float = _setting(
+        "KNEO_SERV_REQUEST_HEAD_SECONDS",
+        15.0,
+        Seconds(0, 3600, above=True),
+        "How long the head of a request may take to arrive, from the opening of the connection on.",
+    )
     request_body_seconds: float = _setting(
         "KNEO_SERV_REQUEST_BODY_SECONDS",
         30.0,
@@ -499,11 +544,12 @@ class Settings:
         """The part of the settings that the platform works by."""
         from kneo_serv.model.run import SessionConcurrency
         from kneo_serv.observe import TelemetryOptions
-        from kneo_serv.platform.options import PlatformOptions
+        from kneo_serv.platform.options import BreakerOptions, PlatformOptions
         from kneo_serv.tools.mcp import McpOptions
 
         return PlatformOptions(
             worker_concurrency=self.worker_concurrency,
+            queues=self.worker_queues,
             lease_seconds=self.worker_lease_seconds,
             idle_poll_seconds=self.worker_idle_poll_seconds,
             max_takeovers=self.queue_max_attempts,
@@ -514,6 +560,7 @@ class Settings:
             retry_on_timeout=self.workflow_retry_on_timeout,
             trace_max_events=self.trace_max_events,
             require_spec_bundles=self.require_spec_bundles,
+            spec_root=self.spec_root,
             mcp=McpOptions(
                 connect_seconds=self.mcp_connect_timeout_seconds,
                 call_seconds=self.mcp_timeout_seconds,
@@ -523,6 +570,12 @@ class Settings:
             ),
             session_concurrency=SessionConcurrency(self.session_concurrency),
             token_budget=self.token_budget,
+            breaker=BreakerOptions(
+                failures=self.provider_pause_failures,
+                window_seconds=self.provider_pause_window_seconds,
+                pause_seconds=self.provider_pause_seconds,
+                longest_pause_seconds=self.provider_pause_max_seconds,
+            ),
             telemetry=TelemetryOptions(
                 enabled=self.otel_enabled,
                 record_arguments=self.otel_record_arguments,

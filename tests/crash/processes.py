@@ -19,13 +19,13 @@ from kneo_serv.platform.journal import public
 from kneo_serv.store.sqlite import SQLiteStore
 from tests.crash.life import live
 
-_CONTEXT = multiprocessing.get_context("forkserver")
+CONTEXT = multiprocessing.get_context("forkserver")
 _SECONDS = 30
 
 
 def start_server() -> None:
     """The process that all others are forked from: it imports once what each of them needs."""
-    _CONTEXT.set_forkserver_preload(["tests.crash.life"])
+    CONTEXT.set_forkserver_preload(["tests.crash.life", "tests.crash.fleet_life"])
     before = os.environ.get("PYTHONPATH")
     root = str(Path(__file__).parents[2])
     os.environ["PYTHONPATH"] = root if before is None else os.pathsep.join((root, before))
@@ -41,7 +41,7 @@ def start_server() -> None:
 @contextmanager
 def begun(folder: Path, name: str, **more: Any) -> Iterator[multiprocessing.process.BaseProcess]:
     """A process that lives its life beside us; killed at the end if it is still there."""
-    process = _CONTEXT.Process(target=live, args=(str(folder), name, None), kwargs=more)
+    process = CONTEXT.Process(target=live, args=(str(folder), name, None), kwargs=more)
     process.start()
     try:
         yield process
@@ -52,7 +52,7 @@ def begun(folder: Path, name: str, **more: Any) -> Iterator[multiprocessing.proc
 
 def lives(folder: Path, name: str, point: str | None, way: str = "begin", **more: Any) -> bool:
     """Whether a process lived its life to the end; False when it was killed on the way."""
-    process = _CONTEXT.Process(target=live, args=(str(folder), name, point, way), kwargs=more)
+    process = CONTEXT.Process(target=live, args=(str(folder), name, point, way), kwargs=more)
     process.start()
     process.join(_SECONDS)
     if process.exitcode is None:

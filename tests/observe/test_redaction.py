@@ -27,6 +27,7 @@ SECRETS = {
     "AKIAIOSFODNN7EXAMPLE": "[REDACTED]",
     "AIzaSyA1234567890abcdefghijklmnopqrstuv": "[REDACTED]",
     "ghp_0123456789abcdef0123": "[REDACTED]",
+    "gsk_0123456789abcdefghijABCDEFGHIJ0123456789abcdefghij01": "[REDACTED]",
     "github_pat_0123456789abcdef0123": "[REDACTED]",
     f"jwt {JWT} end": "jwt [REDACTED] end",
     "password=x": "password=[REDACTED]",

@@ -176,6 +176,43 @@ print(json.dumps([span.name for span in kept.get_finished_spans()]))
     assert (lines, collector.requests) == ([], [])
 
 
+def test_what_a_server_says_of_an_error_is_in_no_span_of_its_library(tmp_path: Path) -> None:
+    application = """
+from opentelemetry import trace
+from opentelemetry.sdk.trace import TracerProvider
+from opentelemetry.sdk.trace.export import SimpleSpanProcessor
+from opentelemetry.sdk.trace.export.in_memory_span_exporter import InMemorySpanExporter
+kept, provider = InMemorySpanExporter(), TracerProvider()
+provider.add_span_processor(SimpleSpanProcessor(kept))
+trace.set_tracer_provider(provider)
+"""
+    calling = """
+import asyncio
+from kneo_serv.errors import ToolError
+from tests.tools.mcp.servers import HERE, pool, stdio
+manager.run_from_spec(input_text="hello", spec=SPEC, target="agent")
+
+async def ask():
+    async with pool() as servers:
+        try:
+            await servers.call("odd", stdio(script=str(HERE / "odd_server.py"), args=("failing",)), "large", {})
+        except ToolError:
+            pass
+        # Another library's spans, and those of the application, are their own.
+        with trace.get_tracer("app").start_as_current_span("mine") as span:
+            span.set_status(trace.StatusCode.ERROR, "my own words")
+
+asyncio.run(ask())
+print(json.dumps([[span.instrumentation_scope.name, span.status.status_code.name, span.to_json()]
+                  for span in kept.get_finished_spans()]))
+"""
+    told, _ = program(tmp_path, application + RUN + calling, KNEO_SERV_OTEL_ENABLED="on")
+    assert {"kneo_serv", "mcp-python-sdk", "app"} <= {scope for scope, _, _ in told}
+    assert ("mcp-python-sdk", "ERROR") in {(scope, status) for scope, status, _ in told}
+    assert not [text for _, _, text in told if "s3cr3t-canary-value" in text]
+    assert [text for scope, _, text in told if scope == "app" and "my own words" in text]
+
+
 def test_a_missing_library_is_told_with_the_command_that_installs_it(tmp_path: Path) -> None:
     without = """
 import sys

@@ -96,6 +96,8 @@ def test_a_deadline_that_escalates_marks_the_task_once_and_leaves_it_open(tmp_pa
             assert task.escalated_at is not None
             assert await overdue(platform) == []
             assert (await audit(platform, record.id)).count("human.escalated") == 1
+            (told,) = await platform.store.list_audit(AuditFilter("human.escalated"))
+            assert (told.metadata["assignee"], told.metadata["on_timeout"]) == ("mia", "escalate")
             assert (await answer(platform, record.id)).output_text == "tea!"
 
     asyncio.run(story())

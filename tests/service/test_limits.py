@@ -11,6 +11,7 @@ from kneo_serv.service.limits import RequestLimits
 def test_the_bounds_are_those_of_the_contract_unless_they_are_set() -> None:
     assert asdict(RequestLimits.from_env({"KNEO_SERV_MAX_INPUT_CHARS": "", "KNEO_SERV_MAX_PATH_CHARS": " "})) == {
         "max_body_bytes": 1_048_576,
+        "max_head_bytes": 65_536,
         "max_input_chars": 20_000,
         "max_human_content_chars": 20_000,
         "max_inline_spec_bytes": 262_144,

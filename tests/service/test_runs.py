@@ -341,3 +341,19 @@ def test_what_somebody_did_is_audited_with_the_name_of_the_key(manager: Platform
         assert events[name].actor == "service", name
     assert events["spec.run"].run_id == run_id
     assert events["spec.run"].metadata["status"] == "completed"
+
+
+def test_a_run_is_exported_as_lines_and_deleted_once_it_has_ended(client: TestClient) -> None:
+    run_id = client.post("/v1/runs", json={"input": "tea", "spec": STEPS}).json()["run_id"]
+    exported = client.get(f"/v1/runs/{run_id}/export")
+    assert exported.headers["content-type"].startswith("application/x-ndjson")
+    lines = [json.loads(line) for line in exported.text.splitlines()]
+    assert [lines[0]["type"], lines[-1]["type"]] == ["run", "end"]
+    assert lines[-1]["events"] == lines[0]["seq"]
+    paused = client.post("/v1/runs", json={"input": "tea", "spec": HUMAN}).json()["run_id"]
+    assert refusal(client.delete(f"/v1/runs/{paused}"), 409)["error"] == "run_state_conflict"
+    assert client.delete(f"/v1/runs/{run_id}").json() == {"run_id": run_id, "deleted": True}
+    for gone in (client.get(f"/v1/runs/{run_id}"), client.get(f"/v1/runs/{run_id}/export")):
+        assert refusal(gone, 404)["error"] == "not_found"
+    audit = client.get("/v1/audit-events", params={"run_id": run_id}).json()["events"]
+    assert "run.deleted" in {event["event_type"] for event in audit}

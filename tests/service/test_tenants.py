@@ -32,7 +32,7 @@ KEYS = AuthConfig.from_plaintext_keys(
 
 @dataclass(frozen=True)
 class Belongings:
-    """A run of a tenant that waits for a person, in the environment `prod`."""
+    """A run of a tenant that waits for a person, in the environment `prod`, and a schedule that names it."""
 
     tenant: str
     run_id: str
@@ -42,7 +42,11 @@ class Belongings:
     @property
     def traces(self) -> tuple[str, ...]:
         """What another tenant must never see in an answer."""
-        return self.run_id, self.continuation_id, self.request_id, text_of(self.tenant)
+        return self.run_id, self.continuation_id, self.request_id, self.schedule, text_of(self.tenant)
+
+    @property
+    def schedule(self) -> str:
+        return f"schedule-of-{self.tenant}-{self.run_id[-8:]}"
 
 
 @dataclass(frozen=True)
@@ -89,6 +93,8 @@ TABLE: Mapping[str, Row] = {
     "POST /runs/{}/continue": ONE,
     "GET /runs/{}/fork-preview": ONE,
     "POST /runs/{}/fork": Row("one", lambda its: {"accept_side_effects": True}),
+    "DELETE /runs/{}": ONE,
+    "GET /runs/{}/export": ONE,
     "GET /runs/{}/graph": ONE,
     "GET /runs/{}/recovery": ONE,
     "GET /runs/{}/replay": ONE,
@@ -98,6 +104,14 @@ TABLE: Mapping[str, Row] = {
     "GET /runs/{}/checkpoints/diff": ONE,
     "GET /runs/{}/events": Row("one", query={"until": "rest"}),
     "GET /events": Row("stream"),
+    "GET /schedules": MANY,
+    "POST /schedules": Row("shared", why="makes a schedule of the caller's tenant, as test_schedules proves"),
+    "GET /schedules/{}": ONE,
+    "PATCH /schedules/{}": Row("one", lambda its: {"tags": ["x"]}),
+    "DELETE /schedules/{}": ONE,
+    "POST /schedules/{}/pause": ONE,
+    "POST /schedules/{}/resume": ONE,
+    "POST /schedules/{}/trigger": ONE,
     "GET /human-tasks": MANY,
     "GET /human-tasks/{}": ONE,
     "POST /human-tasks/{}/resume": Row("one", answer),
@@ -116,6 +130,11 @@ TABLE: Mapping[str, Row] = {
     "GET /policies/environment/{}": Row("shared", why="policies hold for all tenants"),
     "PUT /policies/environment/{}": Row("locked", lambda its: {}),
     "POST /policies/environment/{}/preview": Row("some", lambda its: {"require_human_review": True}),
+    "GET /limits": Row("shared", why="limits hold for all; of tenants it tells the caller's own bound alone"),
+    "PUT /limits": Row("locked", lambda its: {}),
+    "GET /providers": Row("shared", why="providers are those of the installation"),
+    "POST /providers/{}/pause": Row("locked", lambda its: {}),
+    "POST /providers/{}/resume": Row("locked", lambda its: {}),
 }
 """By method and path, the names of parameters left out. Rows of routes that are not there yet do no harm."""
 
@@ -165,14 +184,19 @@ class World:
             (task,) = await platform.store.list_tasks(run_id=record.id)
             return Belongings(tenant, record.id, task.continuation_id, task.request.id)
 
-        return asyncio.run(self.manager.reach(begin))
+        its = asyncio.run(self.manager.reach(begin))
+        self.manager.create_schedule(
+            its.schedule, cron="@yearly", spec=HUMAN, input_text=text_of(tenant), session_id=its.run_id, tenant=tenant
+        )
+        return its
 
     def state_of(self, its: Belongings) -> tuple[Any, ...]:
         """All that can change about a run."""
 
         async def look(platform: Platform) -> tuple[Any, ...]:
             record = await platform.record(RunId(its.run_id))
-            return record.status, len(await platform.events(record.id)), record.tenant
+            schedule = await platform.store.get_schedule(its.schedule, tenant=its.tenant)
+            return record.status, len(await platform.events(record.id)), record.tenant, schedule
 
         return asyncio.run(self.manager.reach(look))
 
@@ -182,6 +206,8 @@ class World:
         name = "prod" if path.startswith("/policies") else its.continuation_id if "human" in path else its.run_id
         if path.startswith("/continuations"):
             name = its.continuation_id
+        if path.startswith("/schedules"):
+            name = its.schedule
         return self.client.request(
             method,
             f"/v1{path.replace('{}', name)}",

@@ -17,6 +17,7 @@ from kneo_serv.model.page import Page, RunFilter
 from kneo_serv.model.run import RunStatus
 from kneo_serv.store.contract import Appended, EventRow
 from kneo_serv.store.sqlite import SQLiteStore
+from kneo_serv.store.sqlite.schema import MIGRATIONS
 from kneo_serv.testing.store_suite.samples import START, append, new_run, run_id, running
 
 pytestmark = pytest.mark.filterwarnings("error")
@@ -86,7 +87,7 @@ def test_each_migration_is_logged_once(tmp_path: Path, caplog: pytest.LogCapture
         use(SQLiteStore(tmp_path / "runs.sqlite"), nothing)
     assert [record.message for record in caplog.records] == [
         f"Applied migration {number} ({name}) to {tmp_path / 'runs.sqlite'}"
-        for number, name in ((1, "journal"), (2, "sessions"), (3, "service"))
+        for number, name in ((one.version, one.name) for one in MIGRATIONS)
     ]
 
 
@@ -162,6 +163,7 @@ import asyncio, resource, signal, sys
 from kneo_serv.errors import StoreError
 from kneo_serv.store.contract import Appended, EventRow
 from kneo_serv.store.sqlite import SQLiteStore
+from kneo_serv.store.sqlite.schema import MIGRATIONS
 from kneo_serv.testing.store_suite.samples import append, event, new_run, run_id
 
 async def main(path):

@@ -10,7 +10,7 @@ from kneo_serv.model.page import NO_TENANT, AuditFilter, Page, RunFilter
 from kneo_serv.model.run import RunStatus
 from kneo_serv.platform.doctor import check_journals
 from kneo_serv.store.sqlite import SQLiteStore
-from kneo_serv.store.sqlite.schema import applied_version
+from kneo_serv.store.sqlite.schema import SCHEMA_VERSION, applied_version
 from kneo_serv.testing.store_suite.samples import new_run
 
 VERSION_2 = Path(__file__).with_name("version_2.sql")
@@ -30,7 +30,7 @@ def test_an_earlier_file_is_lifted_with_all_its_runs(tmp_path: Path) -> None:
     async def look() -> None:
         store = lifted(tmp_path)
         await store.open()
-        assert (await store.health()).schema_version == 3
+        assert (await store.health()).schema_version == SCHEMA_VERSION
         # What the tables say follows from the journals, the new columns included.
         assert await check_journals(store) == []
         runs = await store.list_runs(RunFilter(), Page(sort="created_at", descending=False))

@@ -12,8 +12,8 @@ import pytest
 from kneo_serv.model.page import AuditFilter, Cursor, Page, RunFilter
 from kneo_serv.model.run import RunStatus
 from kneo_serv.model.task import TaskStatus
+from kneo_serv.store.filters import task_conditions, task_sort
 from kneo_serv.store.sqlite import SQLiteStore, pages
-from kneo_serv.store.sqlite.filters import task_conditions, task_sort
 from kneo_serv.store.sqlite.gauges import gauges
 from kneo_serv.store.sqlite.queries import FEED_SPAN
 from kneo_serv.store.sqlite.schema import migrate

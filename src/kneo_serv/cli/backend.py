@@ -1,6 +1,6 @@
 """What answers the commands. All answers are JSON values, so that a service can answer as well as this process."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Protocol
@@ -10,6 +10,7 @@ from kneo_serv.model.task import HumanResponse
 
 if TYPE_CHECKING:
     from kneo_serv.cli.following import Listener
+    from kneo_serv.platform.retention import RetentionPolicy
 
 type Answer = dict[str, Any]
 
@@ -25,8 +26,31 @@ class RunOrder:
     timeout_seconds: float | None = None
     session_id: str | None = None
     tags: tuple[str, ...] = ()
+    queue: str | None = None
+    priority: int | None = None
     trace: Mapping[str, str] = field(default_factory=dict)
     """W3C trace context of who gives the order."""
+
+
+@dataclass(frozen=True, slots=True)
+class ScheduleOrder:
+    """What is to be run by the calendar: a spec with what was laid over it; by `cron`, or once at `at` (epoch)."""
+
+    name: str
+    spec: Path
+    input_text: str
+    target: str
+    cron: str | None = None
+    timezone: str = "UTC"
+    at: float | None = None
+    overlays: Sequence[Path] = ()
+    timeout_seconds: float | None = None
+    session_id: str | None = None
+    tags: tuple[str, ...] = ()
+    overlap: str = "skip"
+    catch_up: str = "one"
+    jitter_seconds: float = 0.0
+    paused: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -110,4 +134,64 @@ class Backend(Protocol):
 
     def check_journals(self, *, limit: int | None) -> list[Answer]:
         """What is wrong with the journals of the newest runs."""
+        ...
+
+    def limits(self) -> Answer:
+        """The limits that hold for all workers."""
+        ...
+
+    def set_limits(self, limits: Any) -> Answer:
+        """Sets them all, and gives them back."""
+        ...
+
+    def providers(self) -> list[Answer]:
+        """The providers that failed lately, are paused, or are bounded."""
+        ...
+
+    def pause_provider(self, name: str, reason: str | None) -> Answer:
+        """Has nobody ask it."""
+        ...
+
+    def resume_provider(self, name: str) -> Answer:
+        """Has it asked again."""
+        ...
+
+    def prune(self, policy: "RetentionPolicy | None", *, dry_run: bool) -> Answer:
+        """Removes what is older than is kept, ends what is overdue, and says how much of each that was."""
+        ...
+
+    def export_run(self, run_id: str, *, private: bool) -> Iterator[str]:
+        """A run as lines of JSON."""
+        ...
+
+    def delete_run(self, run_id: str) -> None:
+        """Removes a run that has ended."""
+        ...
+
+    def list_schedules(self) -> list[Answer]:
+        """All schedules, by name."""
+        ...
+
+    def create_schedule(self, order: ScheduleOrder) -> Answer:
+        """Makes a schedule, and shows it."""
+        ...
+
+    def get_schedule(self, name: str, *, moments: int = 5) -> Answer:
+        """One schedule, with its next moments (`next_moments`)."""
+        ...
+
+    def pause_schedule(self, name: str) -> Answer:
+        """Keeps no moment of a schedule any more, and shows it."""
+        ...
+
+    def resume_schedule(self, name: str) -> Answer:
+        """Goes on with a schedule, and shows it."""
+        ...
+
+    def delete_schedule(self, name: str) -> None:
+        """Removes a schedule."""
+        ...
+
+    def trigger_schedule(self, name: str, listener: "Listener") -> Answer:
+        """Runs what a schedule runs now, and waits until it rests or ends."""
         ...

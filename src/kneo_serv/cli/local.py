@@ -2,12 +2,14 @@
 
 import os
 import sys
+from collections.abc import Iterator, Sequence
 from contextlib import redirect_stdout
 from dataclasses import asdict
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from kneo_serv.cli.answer import answer_of
-from kneo_serv.cli.backend import Answer, ForkOrder, RunOrder
+from kneo_serv.cli.backend import Answer, ForkOrder, RunOrder, ScheduleOrder
 from kneo_serv.cli.subject import subject_in
 from kneo_serv.errors import NotFoundError
 from kneo_serv.model.page import RunFilter
@@ -18,6 +20,7 @@ if TYPE_CHECKING:
     from kneo_serv.cli.following import Listener
     from kneo_serv.cli.workspace import Workspace
     from kneo_serv.platform import PlatformManager
+    from kneo_serv.platform.retention import RetentionPolicy
     from kneo_serv.service.custom_code import CustomCode
 
 
@@ -47,7 +50,11 @@ class LocalBackend:
             # What the user's own code prints must not stand in the answer.
             with redirect_stdout(sys.stderr):
                 self._opened = create_platform_manager(
-                    code, state_path=str(self._state_path), patient=True, secrets=self._workspace.secrets
+                    code,
+                    state_path=str(self._state_path),
+                    patient=True,
+                    secrets=self._workspace.secrets,
+                    retention=self._workspace.retention,
                 )
         return self._opened
 
@@ -82,13 +89,8 @@ class LocalBackend:
 
     def run(self, order: RunOrder, listener: "Listener") -> Answer:
         """Starts a run and waits until it rests or ends."""
-        workspace, document = self._workspace, None
-        if workspace.project.config is not None:
-            # The project's defaults and policy are known here only, so the finished document is what is run.
-            subject = subject_in(workspace, order.spec, order.overlays, self._executor.compiler)
-            subject.refuse_faults()
-            document = subject.merged()
-        path = str(order.spec)
+        workspace, path = self._workspace, str(order.spec)
+        document = self._finished(order.spec, order.overlays)
         result = self._executor.run_from_spec(
             input_text=order.input_text,
             spec_path=path if document is None else None,
@@ -99,11 +101,21 @@ class LocalBackend:
             timeout_seconds=order.timeout_seconds,
             session_id=order.session_id,
             tags=order.tags,
+            queue=order.queue,
+            priority=order.priority,
             metadata=None if document is None else {"spec_path": path},
             trace=order.trace,
             **_told(listener),
         )
         return self._rested(result, listener)
+
+    def _finished(self, spec: Path, overlays: Sequence[Path]) -> dict[str, Any] | None:
+        """The document that is run in a project: its defaults and policy are known here only. Elsewhere None."""
+        if self._workspace.project.config is None:
+            return None
+        subject = subject_in(self._workspace, spec, overlays, self._executor.compiler)
+        subject.refuse_faults()
+        return subject.merged()
 
     def continue_run(self, run_id: str, listener: "Listener") -> Answer:
         """Takes a failed run up after its last finished step."""
@@ -195,6 +207,108 @@ class LocalBackend:
         if not self._has_state():
             return []
         return [asdict(finding) for finding in self._manager.check_journals(limit=limit)]
+
+    def limits(self) -> Answer:
+        """The limits that hold for all workers."""
+        return dict(self._manager.get_limits().to_dict()) if self._has_state() else {}
+
+    def set_limits(self, limits: Any) -> Answer:
+        """Sets them all, and gives them back."""
+        return dict(self._manager.set_limits(limits)[1].to_dict())
+
+    def providers(self) -> list[Answer]:
+        """The providers that failed lately, are paused, or are bounded."""
+        return self._manager.list_providers() if self._has_state() else []
+
+    def pause_provider(self, name: str, reason: str | None) -> Answer:
+        """Has nobody ask it."""
+        return self._manager.pause_provider(name, reason=reason)
+
+    def resume_provider(self, name: str) -> Answer:
+        """Has it asked again."""
+        return self._manager.resume_provider(name)
+
+    def prune(self, policy: "RetentionPolicy | None", *, dry_run: bool) -> Answer:
+        """Removes what is older than is kept, ends what is overdue, and says how much of each that was."""
+        from kneo_serv.platform.retention import RetentionReport
+
+        if not self._has_state():
+            return {"expired_human_tasks": 0, "timed_out_runs": 0, **RetentionReport().to_dict()}
+        # What continues after a deadline is executed here.
+        manager = self._executor
+        overdue = manager.overdue() if dry_run else (
+            manager.prune_expired_human_tasks(), manager.prune_timed_out_runs()
+        )  # fmt: skip
+        report = manager.prune_retention(policy, dry_run=dry_run)
+        return {"expired_human_tasks": overdue[0], "timed_out_runs": overdue[1], **report.to_dict()}
+
+    def export_run(self, run_id: str, *, private: bool) -> Iterator[str]:
+        """A run as lines of JSON."""
+        return self._keeper("run", run_id).export_run(run_id, private=private)
+
+    def delete_run(self, run_id: str) -> None:
+        """Removes a run that has ended."""
+        self._keeper("run", run_id).delete_run(run_id)
+
+    def list_schedules(self) -> list[Answer]:
+        """All schedules, by name."""
+        if not self._has_state():
+            return []
+        from kneo_serv.platform.views import schedule_view
+
+        return [schedule_view(schedule) for schedule in self._manager.list_schedules(tenant=None)]
+
+    def create_schedule(self, order: ScheduleOrder) -> Answer:
+        """Makes a schedule, and shows it."""
+        document = self._finished(order.spec, order.overlays)
+        self._executor.create_schedule(
+            order.name,
+            cron=order.cron,
+            timezone=order.timezone,
+            at=order.at,
+            spec_path=str(order.spec) if document is None else None,
+            spec=document,
+            input_text=order.input_text,
+            overlays=self._workspace.overlays(order.overlays) if document is None else (),
+            environment=self._workspace.environment,
+            target=order.target,
+            session_id=order.session_id,
+            tags=order.tags,
+            timeout_seconds=order.timeout_seconds,
+            overlap=order.overlap,
+            catch_up=order.catch_up,
+            jitter_seconds=order.jitter_seconds,
+            paused=order.paused,
+        )
+        return self.get_schedule(order.name)
+
+    def get_schedule(self, name: str, *, moments: int = 5) -> Answer:
+        """One schedule, with its next moments."""
+        from kneo_serv.platform.views import schedule_view
+        from kneo_serv.platform.views.bounds import iso
+
+        manager = self._keeper("schedule", name)
+        shown = schedule_view(manager.get_schedule(name), whole=True)
+        return {**shown, "next_moments": [iso(moment) for moment in manager.next_moments(name, count=moments)]}
+
+    def pause_schedule(self, name: str) -> Answer:
+        """Keeps no moment of a schedule any more, and shows it."""
+        self._keeper("schedule", name).pause_schedule(name)
+        return self.get_schedule(name)
+
+    def resume_schedule(self, name: str) -> Answer:
+        """Goes on with a schedule, and shows it."""
+        self._keeper("schedule", name).resume_schedule(name)
+        return self.get_schedule(name)
+
+    def delete_schedule(self, name: str) -> None:
+        """Removes a schedule."""
+        self._keeper("schedule", name).delete_schedule(name)
+
+    def trigger_schedule(self, name: str, listener: "Listener") -> Answer:
+        """Runs what a schedule runs now, and waits until it rests or ends."""
+        manager = self._mover("schedule", name)
+        return self._rested(manager.execute_run(manager.trigger_schedule(name), **_told(listener)), listener)
 
 
 def _told(listener: "Listener") -> dict[str, Any]:

@@ -10,12 +10,17 @@ from kneo_serv.cli.commands.audit import audit_app
 from kneo_serv.cli.commands.bundle import bundle_app
 from kneo_serv.cli.commands.config import config_app
 from kneo_serv.cli.commands.doctor import doctor
+from kneo_serv.cli.commands.fleet import limits_app, providers_app
 from kneo_serv.cli.commands.forks import fork, retry
 from kneo_serv.cli.commands.human import human_app
+from kneo_serv.cli.commands.keeping import delete, export
+from kneo_serv.cli.commands.prune import prune
 from kneo_serv.cli.commands.run import run
 from kneo_serv.cli.commands.runs import runs_app
+from kneo_serv.cli.commands.schedules import schedules_app
 from kneo_serv.cli.commands.service import service_app
 from kneo_serv.cli.commands.spec_files import spec_app
+from kneo_serv.cli.commands.worker import worker
 from kneo_serv.cli.exit_codes import MEANINGS
 from kneo_serv.cli.terminal import show
 
@@ -34,14 +39,21 @@ app = typer.Typer(
 app.command("run")(run)
 runs_app.command("fork")(fork)
 runs_app.command("retry")(retry)
+runs_app.command("export")(export)
+runs_app.command("delete")(delete)
 app.add_typer(runs_app)
+app.add_typer(schedules_app)
 app.add_typer(human_app)
 app.add_typer(audit_app)
 app.command("doctor")(doctor)
+app.command("prune")(prune)
 spec_app.add_typer(bundle_app)
 app.add_typer(spec_app)
 app.add_typer(config_app)
 app.add_typer(service_app)
+app.command("worker")(worker)
+app.add_typer(limits_app)
+app.add_typer(providers_app)
 
 
 def _print_version(wanted: bool) -> None:

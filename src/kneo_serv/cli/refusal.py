@@ -38,6 +38,17 @@ class ServiceUnreachable(ServiceFault):
     """No service answered, or what answered is none."""
 
 
+class NotOffered(ServiceFault):
+    """Services cannot do this."""
+
+    def __init__(self, what: str, command: str) -> None:
+        super().__init__(
+            "not_offered",
+            f"A service cannot {what}.",
+            hint=f"On the machine with its state, `{command} --local` does it.",
+        )
+
+
 def code_of(error: KneoError) -> str:
     """The stable word for what went wrong, here or at a service."""
     return error.wire_code if isinstance(error, ServiceFault) else error.code

@@ -11,6 +11,7 @@ from kneo_serv.cli.files import existing_file
 
 if TYPE_CHECKING:
     from kneo_serv.model.secret import Secrets
+    from kneo_serv.platform.retention import RetentionPolicy
     from kneo_serv.service.custom_code import CustomCode
     from kneo_serv.spec.project import ProjectContext
 
@@ -55,6 +56,21 @@ class Workspace:
         if config is None:
             return Secrets(self.environ)
         return Secrets(self.environ, config.secrets.provider_env, config.secrets.extra_env)
+
+    @property
+    def retention(self) -> "RetentionPolicy":
+        """How long the project's config says that things are kept."""
+        from kneo_serv.platform.retention import DAYS, RetentionPolicy
+
+        config = self.project.config
+        if config is None:
+            return RetentionPolicy()
+        local = config.local
+        return RetentionPolicy(
+            **config.retention.model_dump(include=set(DAYS)),
+            artifact_path=self.project.path(local.artifact_path) if local.artifact_path else None,
+            log_path=self.project.path(local.log_path) if local.log_path else None,
+        )
 
     def spec(self, given: Path | None) -> Path:
         """The spec to work on: the one that was named (from here, or else from the root), or the project's own.

@@ -141,6 +141,8 @@ def _asked(command: AskHuman, now: float, ids: IdSource) -> ev.HumanAsked:
         assignee=human.assignee,
         timeout_seconds=human.timeout_seconds,
         on_timeout=human.on_timeout,
+        remind_every_seconds=human.remind_every_seconds,
+        max_reminders=human.max_reminders,
         metadata=command.metadata,
     )
     timeout = human.timeout_seconds

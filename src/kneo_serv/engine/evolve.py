@@ -73,6 +73,7 @@ def _apply(plan: Plan, run: Run, event: ev.Event, at: float) -> Run:
             | ev.ToolPolicyDenied()
             | ev.HumanAnswered()
             | ev.HumanEscalated()
+            | ev.HumanReminded()
         ):
             return _in_frame(run, frame_of(event.key), lambda frame: fold_step(plan, frame, event))
         case ev.EdgeTaken():
@@ -116,7 +117,7 @@ def _apply(plan: Plan, run: Run, event: ev.Event, at: float) -> Run:
             return replace(run, status=RunStatus.EXPIRED, error_type="human_task_expired", error_message=event.message)
         case ev.StepReturned() | ev.GuardrailStarted() | ev.GuardrailApplied():
             return _in_frame(run, frame_of(event.key), lambda frame: fold_guard(_emptied(plan, frame, event), event))
-        case ev.HumanReminded() | ev.HumanExpired() | ev.LateOutcome():
+        case ev.HumanExpired() | ev.LateOutcome():
             return run
         case _:
             assert_never(event)

@@ -28,6 +28,8 @@ class Failure:
     final: bool = False
     uncertain: bool = False
     """It was given up while it was at work: nobody knows whether it happened."""
+    not_before: float | None = None
+    """It could not be tried: another attempt may begin at this moment, and this one counts for nothing."""
 
 
 def failed_step(plan: Plan, run: Run, failure: Failure, *, now: float) -> ev.StepFailed:
@@ -41,7 +43,8 @@ def failed_step(plan: Plan, run: Run, failure: Failure, *, now: float) -> ev.Ste
     if frame is None or state is None:
         raise KeyError(failure.key)
     step = step_of(flow_of(plan, frame), state)
-    resolution = _resolution(step, state, failure)
+    held = _is_held(step, state, failure)
+    resolution = ev.Resolution.RETRY if held else _resolution(step, state, failure)
     # The exponent is bounded, since a float overflows long before somebody runs out of retries.
     backoff = min(step.backoff_seconds * 2.0 ** min(state.failures, 64), MAX_BACKOFF_SECONDS)
     return ev.StepFailed(
@@ -51,11 +54,24 @@ def failed_step(plan: Plan, run: Run, failure: Failure, *, now: float) -> ev.Ste
         failure.error_type,
         failure.message,
         resolution,
-        now + backoff if resolution is ev.Resolution.RETRY else None,
+        _retry_at(failure, now, now + backoff, held=held) if resolution is ev.Resolution.RETRY else None,
         state.index,
         failure.violation,
         failure.uncertain,
+        held,
     )
+
+
+def _is_held(step: Step, state: StepState, failure: Failure) -> bool:
+    """Whether the step waits until it can be tried. One that has a stand-in, or goes on without it, need not."""
+    if failure.not_before is None:
+        return False
+    alone = state.executes != state.step_id or (step.on_error is OnError.FALLBACK and step.fallback is None)
+    return alone or step.on_error in (OnError.FAIL, OnError.RETRY)
+
+
+def _retry_at(failure: Failure, now: float, usual: float, *, held: bool) -> float:
+    return max(now, failure.not_before or now) if held else usual
 
 
 def _resolution(step: Step, state: StepState, failure: Failure) -> ev.Resolution:

@@ -60,6 +60,7 @@ type StepEvent = (
     | ev.HumanAsked
     | ev.HumanAnswered
     | ev.HumanEscalated
+    | ev.HumanReminded
 )
 
 
@@ -97,6 +98,10 @@ def fold_step(plan: Plan, frame: Frame, event: StepEvent, given: str = "") -> Fr
         case ev.HumanEscalated():
             state = frame.live[event.key]
             return with_step(frame, replace(state, task=state.task and replace(state.task, escalated=True)))
+        case ev.HumanReminded():
+            state = frame.live[event.key]
+            told = state.task and replace(state.task, reminders=event.number, reminded_for=event.due_at)
+            return with_step(frame, replace(state, task=told))
         case _:
             assert_never(event)
 
@@ -214,7 +219,7 @@ def _reviewed(plan: Plan, state: StepState, event: ev.HumanAnswered) -> StepStat
 def _failed(plan: Plan, frame: Frame, state: StepState, event: ev.StepFailed) -> Frame:
     lost = replace(
         state,
-        failures=state.failures + 1,
+        failures=state.failures + (not event.held),
         error_type=event.error_type,
         error_message=event.message,
         violation=event.violation,

@@ -31,6 +31,10 @@ def encode(value: Any) -> Any:
     kind = type(value)
     if kind in _PLAIN:
         return value
+    if kind is dict:
+        return {str(key): item if type(item) in _PLAIN else encode(item) for key, item in value.items()}
+    if kind is list or kind is tuple:
+        return [item if type(item) in _PLAIN else encode(item) for item in value]
     if dataclasses.is_dataclass(kind):
         encoded = {}
         for name, default in _defaults(kind):

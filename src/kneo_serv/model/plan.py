@@ -5,6 +5,7 @@ from dataclasses import dataclass, field
 from enum import StrEnum
 from typing import Any
 
+from kneo_serv.model.limits import DEFAULT_QUEUE
 from kneo_serv.model.tool import Effect, ToolDefinition, ToolPolicy
 
 ROOT = "@root"
@@ -349,6 +350,8 @@ class HumanPlan:
     assignee: str | None = None
     timeout_seconds: float | None = None
     on_timeout: OnTimeout = OnTimeout.FAIL
+    remind_every_seconds: float | None = None
+    max_reminders: int = 0
     request_type: RequestType = RequestType.APPROVAL
     options: tuple[str, ...] = ()
     default_option: str | None = None
@@ -388,6 +391,14 @@ class Limits:
 
 
 @dataclass(frozen=True, slots=True)
+class Dispatch:
+    """Where runs of the plan wait for a worker, unless whoever starts one says otherwise."""
+
+    queue: str = DEFAULT_QUEUE
+    priority: int = 0
+
+
+@dataclass(frozen=True, slots=True)
 class Plan:
     """A compiled spec. Two specs with the same meaning have the same hash."""
 
@@ -403,6 +414,7 @@ class Plan:
     """Name to frozen text."""
     policies: Mapping[str, Any] = field(default_factory=dict)
     limits: Limits = Limits()
+    dispatch: Dispatch = Dispatch()
 
     @property
     def root_agent(self) -> AgentPlan:

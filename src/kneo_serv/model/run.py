@@ -6,6 +6,7 @@ from enum import StrEnum
 from typing import Any
 
 from kneo_serv.model.ids import ContinuationId, Owner, PlanHash, RequestId, RunId, StepKey
+from kneo_serv.model.limits import DEFAULT_QUEUE
 from kneo_serv.model.message import Message, ToolCall, Usage
 from kneo_serv.model.plan import StepKind
 from kneo_serv.model.quick import quick
@@ -150,6 +151,9 @@ class TaskState:
     decision: Decision | None = None
     about: About | None = None
     subject: str | None = None
+    reminders: int = 0
+    reminded_for: float | None = None
+    """The moment that the last reminder was due at."""
 
 
 @quick
@@ -354,6 +358,12 @@ class RunRecord:
     """Questions to models."""
     cost_usd: float = 0.0
     """In US dollars, by list price, as far as prices are known."""
+    queue: str = DEFAULT_QUEUE
+    """Of those workers that serve it."""
+    priority: int = 0
+    """Among the runs of its tenant that wait: more goes first."""
+    needs: tuple[str, ...] = ()
+    """Agents and providers that it cannot do without, as `agent:<name>` and `provider:<name>`."""
 
 
 @quick

@@ -56,6 +56,9 @@ class HumanRequest:
     assignee: str | None = None
     timeout_seconds: float | None = None
     on_timeout: OnTimeout = OnTimeout.FAIL
+    remind_every_seconds: float | None = None
+    max_reminders: int = 0
+    """Reminders that are given at most while nobody answers."""
     metadata: Mapping[str, Any] = field(default_factory=dict)
 
 

@@ -110,14 +110,18 @@ class Telemetry:
             MissingExtraError: OpenTelemetry is not installed.
             SettingsError: a variable `OTEL_*` asks for what there is not.
         """
+        from kneo_serv.observe.foreign_spans import without_foreign_texts
         from kneo_serv.observe.otlp import Exporting
 
         if options.tracer_provider is not None:
-            return cls(options.tracer_provider, options)
+            without_foreign_texts(options.tracer_provider)
         try:
             from opentelemetry import trace
 
             provider = trace.get_tracer_provider()
+            without_foreign_texts(provider)
+            if options.tracer_provider is not None:
+                return cls(options.tracer_provider, options)
             if not isinstance(provider, trace.ProxyTracerProvider):
                 return cls(provider, options)
             exporting = Exporting.from_environment()

@@ -6,10 +6,11 @@ from typing import Any, Protocol
 from kneo_serv.engine import Posture
 from kneo_serv.model import event as ev
 from kneo_serv.model.audit import AuditEvent
+from kneo_serv.model.codec import json_text
 from kneo_serv.model.ids import AuditId
 from kneo_serv.model.plan import OnTimeout
 from kneo_serv.model.run import Phase, Run
-from kneo_serv.observe import redact_data
+from kneo_serv.observe import may_hold_secret, redact_data
 from kneo_serv.platform.draft import Draft
 
 
@@ -61,7 +62,9 @@ def audit_event(
     tenant: str | None = None,
 ) -> AuditEvent:
     """An audit event with redacted metadata; `tenant` is for one without a run."""
-    told = redact_data(dict(metadata or {}))
+    told = dict(metadata or {})
+    if may_hold_secret(json_text(told)):
+        told = redact_data(told)
     return AuditEvent(ids.audit(), event_type, at, run_id, continuation_id, actor, told, tenant)
 
 
@@ -86,11 +89,14 @@ def _entry(
                 "expired_at": at,
                 "on_timeout": event.on_timeout.value,
             }
-            names = {OnTimeout.FAIL: "human.expired", OnTimeout.CONTINUE: "human.continued"}
-            name = names.get(event.on_timeout, "human.escalated")
             if event.on_timeout is OnTimeout.ESCALATE:
-                metadata["assignee"] = event.assignee
+                # Who reads of it wants to know whom to ask instead.
+                return "human.escalated", event.continuation_id, None, {**metadata, "assignee": event.assignee}
+            name = "human.expired" if event.on_timeout is OnTimeout.FAIL else "human.continued"
             return name, event.continuation_id, None, metadata
+        case ev.HumanReminded():
+            metadata = {"number": event.number, "assignee": event.assignee}
+            return "human.reminded", event.continuation_id, None, metadata
         case ev.RunCancelled():
             return "run.cancelled", None, event.actor, {"reason": event.reason}
         case ev.RunContinued():

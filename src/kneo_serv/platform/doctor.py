@@ -194,7 +194,13 @@ def _due(record: RunRecord, tasks: Sequence[HumanTask], timers: Sequence[Timer])
             wanted.add((TimerKind.HUMAN_DEADLINE.value, task.continuation_id))
     if record.phase is Phase.WAITING_TIMER:
         wanted.add((TimerKind.RETRY.value, ""))
-    found = {(timer.kind.value, timer.key) for timer in timers}
+    # How many reminders are still to come, the task alone does not tell.
+    reminded = {str(task.continuation_id) for task in tasks if task.request.remind_every_seconds is not None}
+    found = {
+        (timer.kind.value, timer.key)
+        for timer in timers
+        if timer.kind is not TimerKind.REMINDER or timer.key not in reminded
+    }
     if record.phase is Phase.PARKED:
         found = {timer for timer in found if timer in wanted}
     if found == wanted:

@@ -223,9 +223,9 @@ class Driver:
         if deadline is not None and now > deadline:
             draft.add(ev.RunTimedOut(draft.run.timeout_seconds, deadline, draft.stand.status.value))
             return draft, []
-        if self._stopping:
-            return draft, []
-        while commands := [command for command in decide(plan, draft.run, now) if not isinstance(command, Wait)]:
+        # Who stops begins no effect; but what ends the run, or has it rest on people, is no beginning.
+        passed = (Wait, *_EFFECTS) if self._stopping else Wait
+        while commands := [command for command in decide(plan, draft.run, now) if not isinstance(command, passed)]:
             for command in commands:
                 for event in begin(plan, draft.run, command, now=now, ids=self._ids):
                     draft.add(event)

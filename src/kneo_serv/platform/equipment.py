@@ -4,6 +4,8 @@ from collections.abc import Callable
 from typing import Any, Protocol
 
 from kneo_serv.model.plan import AgentPlan, Plan
+from kneo_serv.platform.breaker import Providers
+from kneo_serv.platform.needs import provider_of
 from kneo_serv.runtime import Runtime
 from kneo_serv.tools import HandlerPool, Toolbox, ToolRegistry, load_callable
 from kneo_serv.tools.mcp import McpOptions, McpServers, McpTools
@@ -20,7 +22,16 @@ class Runtimes(Protocol):
 class Equipment:
     """Runtimes, toolboxes and functions by plan. Belongs to one event loop."""
 
-    def __init__(self, *, tools: ToolRegistry, runtimes: Runtimes, pool: HandlerPool, mcp: McpOptions) -> None:
+    def __init__(
+        self,
+        *,
+        tools: ToolRegistry,
+        runtimes: Runtimes,
+        pool: HandlerPool,
+        mcp: McpOptions,
+        providers: Providers | None = None,
+    ) -> None:
+        self._providers = providers
         self._tools = tools
         self._runtimes = runtimes
         self._pool = pool
@@ -29,12 +40,18 @@ class Equipment:
         self._toolboxes: dict[str, Toolbox] = {}
         self._mcp = McpServers(mcp, pool=pool)
 
-    def runtime(self, plan: Plan, agent: str) -> Runtime:
-        """The runtime that answers for an agent of the plan. Raises ProviderError when there is none."""
+    def runtime(self, plan: Plan, agent: str, *, patient: bool = False) -> Runtime:
+        """The runtime that answers for an agent of the plan. Raises ProviderError when there is none.
+
+        While its provider is paused, it raises ProviderPausedError; a `patient` one waits instead.
+        """
         made = self._made.get((plan.hash, agent))
         if made is None:
             made = self._made[plan.hash, agent] = self._runtimes.create(plan.agents[agent])
-        return made
+        provider = provider_of(plan.agents[agent])
+        if self._providers is None or provider is None:
+            return made
+        return self._providers.gated(made, provider, patient=patient)
 
     def toolbox(self, plan: Plan) -> Toolbox:
         """The tools that the plan's agents can use."""

@@ -34,6 +34,7 @@ from kneo_serv.platform.chance import RandomIds
 from kneo_serv.platform.draft import Draft
 from kneo_serv.platform.humans import check_answer
 from kneo_serv.platform.journal import Journal, event_row, private, public_text
+from kneo_serv.platform.needs import needs_of
 from kneo_serv.platform.past import ForkPreview, Past
 from kneo_serv.platform.tasks import tasks_opened
 from kneo_serv.platform.workers import Workers
@@ -223,6 +224,9 @@ class Forks:
             metadata=record.metadata,
             lease_owner=self._owner if held else None,
             tenant=record.tenant,
+            queue=record.queue,
+            priority=record.priority,
+            needs=needs_of(draft.plan, record.target),
         )
         deadline = run.deadline_at
         timers = () if deadline is None else (Timer(run.id, TimerKind.RUN_DEADLINE, "", deadline),)

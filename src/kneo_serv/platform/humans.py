@@ -19,6 +19,7 @@ from kneo_serv.model.run import Phase
 from kneo_serv.model.task import Decision, HumanResponse, HumanTask, TaskStatus
 from kneo_serv.platform.draft import Draft
 from kneo_serv.platform.outside import Outside, OutsideRefused
+from kneo_serv.platform.reminders import next_reminder
 from kneo_serv.store.contract import Store
 
 _PLACEHOLDER = "[REDACTED"
@@ -120,6 +121,34 @@ class Humans:
         except (NotFoundError, LockAcquisitionError):
             return None
         return task.run_id
+
+    async def remind(self, continuation_id: ContinuationId, due_at: float) -> RunId | None:
+        """Journals the reminder that was due at this moment; None when somebody was faster, or answered."""
+        task = await self._store.get_task(continuation_id)
+        if task is None or task.status is not TaskStatus.OPEN:
+            return None
+        now = await self._store.now()
+        request = task.request
+
+        def make(draft: Draft) -> Sequence[ev.Event]:
+            state = find(draft.run.frame, task.key)
+            waiting = state.task if state is not None else None
+            if waiting is None or waiting.continuation_id != continuation_id or waiting.decision is not None:
+                return ()
+            if waiting.reminded_for is not None and waiting.reminded_for >= due_at:
+                return ()
+            number = waiting.reminders + 1
+            following = next_reminder(
+                request, asked_at=task.created_at, expires_at=task.expires_at, after=max(now, due_at), given=number
+            )
+            return (
+                ev.HumanReminded(task.key, task.step_id, continuation_id, number, due_at, following, request.assignee),
+            )
+
+        try:
+            return task.run_id if await self._outside.append(task.run_id, make) is not None else None
+        except OutsideRefused:
+            return None
 
     async def _append(self, task: HumanTask, events: Sequence[ev.Event], key: IdempotencyKey | None = None) -> None:
         def make(draft: Draft) -> Sequence[ev.Event]:

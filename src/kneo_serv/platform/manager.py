@@ -4,16 +4,19 @@ from collections.abc import Callable
 from typing import Any
 
 from kneo_serv.platform.calls.audit import AuditCalls
+from kneo_serv.platform.calls.fleet import FleetCalls
 from kneo_serv.platform.calls.forks import ForkCalls
 from kneo_serv.platform.calls.history import HistoryCalls
 from kneo_serv.platform.calls.people import PeopleCalls
-from kneo_serv.platform.calls.runs import RunCalls
+from kneo_serv.platform.calls.schedules import ScheduleCalls
 from kneo_serv.platform.calls.streams import StreamCalls
 from kneo_serv.platform.calls.upkeep import UpkeepCalls
 from kneo_serv.platform.platform import Platform
 
 
-class PlatformManager(RunCalls, ForkCalls, HistoryCalls, StreamCalls, PeopleCalls, UpkeepCalls, AuditCalls):
+class PlatformManager(
+    ScheduleCalls, ForkCalls, HistoryCalls, StreamCalls, PeopleCalls, UpkeepCalls, AuditCalls, FleetCalls
+):
     """Blocking calls to one platform, safe from any thread but the platform's own.
 
     The platform starts with the first call that needs it, on a daemon thread: a script may simply end.

@@ -1,10 +1,26 @@
 """How a platform behaves; read from the environment by `kneo_serv.settings`."""
 
 from dataclasses import dataclass, field
+from pathlib import Path
 
 from kneo_serv.model.run import SessionConcurrency
 from kneo_serv.observe import TelemetryOptions
+from kneo_serv.platform.retention import RetentionPolicy
 from kneo_serv.tools.mcp import McpOptions
+
+
+@dataclass(frozen=True, slots=True)
+class BreakerOptions:
+    """When a provider is paused, and for how long. Times in seconds."""
+
+    failures: int = 5
+    """Questions given up within the window, with no answer in between, after which it is paused; 0 means never."""
+    window_seconds: float = 60.0
+    pause_seconds: float = 30.0
+    """The first pause; each that follows without an answer in between is twice as long."""
+    longest_pause_seconds: float = 600.0
+    held_seconds: float = 10.0
+    """After which a run that met a provider held by hand in the middle of a leg waits for it like those in line."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -12,7 +28,9 @@ class PlatformOptions:
     """Numbers and switches of one platform. Times in seconds."""
 
     worker_concurrency: int = 4
-    """Runs that the workers of this process execute at once."""
+    """Runs that the workers of this process execute at once; 0 means that it executes none, and others have to."""
+    queues: tuple[str, ...] = ()
+    """The queues whose runs this process executes; empty means all."""
     lease_seconds: float = 30.0
     """How long a lease lasts; it is renewed after a third of that."""
     idle_poll_seconds: float = 1.0
@@ -53,5 +71,11 @@ class PlatformOptions:
     """Whether only signed bundles may run."""
     spec_signing_key: str | None = field(default=None, repr=False)
     """The key that bundles are verified with."""
+    breaker: BreakerOptions = field(default_factory=BreakerOptions)
+    """When a provider that fails is left alone."""
+    retention: RetentionPolicy = field(default_factory=RetentionPolicy)
+    """How long things are kept; the timekeeper applies it. By default nothing is removed."""
+    spec_root: Path | None = None
+    """Folder that relative paths in schedules lie in; None means the working directory."""
     telemetry: TelemetryOptions = field(default_factory=TelemetryOptions)
     """Whether there are spans of OpenTelemetry, and what they may tell."""

@@ -2,15 +2,17 @@
 
 import asyncio
 from collections.abc import Coroutine
+from functools import partial
 from typing import Any, assert_never
 
 from kneo_serv.engine import CallFunction, CallTool, CheckGuardrail, Effect, Failure, RunAgentTurn
 from kneo_serv.engine.steps import TOOL_POLICY_DENIED
-from kneo_serv.errors import GuardrailViolation, StepTimeoutError, ToolPolicyViolation
+from kneo_serv.errors import GuardrailViolation, ProviderPausedError, StepTimeoutError, ToolPolicyViolation
 from kneo_serv.model.ids import StepKey
 from kneo_serv.model.plan import Plan, Step
 from kneo_serv.observe import current_trace, redact_error
 from kneo_serv.platform.aides import Aides
+from kneo_serv.platform.breaker import Providers
 from kneo_serv.platform.equipment import Equipment, Runtimes
 from kneo_serv.platform.guarding import judge
 from kneo_serv.platform.leg import Leg
@@ -38,14 +40,15 @@ class Performer:
         options: PlatformOptions,
         speech: Speech,
         wrapping: Wrapping | None = None,
+        providers: Providers | None = None,
     ) -> None:
         wrapping = wrapping or Wrapping()
         self._pool = pool
         self._options = options
-        self._equipment = Equipment(tools=tools, runtimes=runtimes, pool=pool, mcp=options.mcp)
-        self._aides = Aides(
-            pool=pool, load=self._equipment.function, runtime=self._equipment.runtime, wrapping=wrapping
-        )
+        self._equipment = Equipment(tools=tools, runtimes=runtimes, pool=pool, mcp=options.mcp, providers=providers)
+        # Whoever looks at a text for a step has nobody who could wait for it in its place.
+        waiting = partial(self._equipment.runtime, patient=True)
+        self._aides = Aides(pool=pool, load=self._equipment.function, runtime=waiting, wrapping=wrapping)
         self._calls = ToolCalls(self._equipment, wrapping)
         self._turns = Turns(
             self._equipment, Memories(self._aides), self._calls, pool=pool, speech=speech, wrapping=wrapping
@@ -116,5 +119,6 @@ class Performer:
             # A time-out of the function's own, of a request that it made, is a failure like any other.
             final=isinstance(error, StepTimeoutError) and not self._options.retry_on_timeout,
             uncertain=isinstance(error, StepTimeoutError),
+            not_before=error.until if isinstance(error, ProviderPausedError) else None,
         )
         return Lost(step.id, attempt, failure)

@@ -8,13 +8,7 @@ from typing import Any
 
 from kneo_serv.dispatch import DispatcherFactory, EmbeddedDispatcher
 from kneo_serv.engine import posture
-from kneo_serv.errors import (
-    InvalidRequestError,
-    LockAcquisitionError,
-    NotFoundError,
-    QueueFullError,
-    RunStateConflictError,
-)
+from kneo_serv.errors import InvalidRequestError, LockAcquisitionError, NotFoundError, RunStateConflictError
 from kneo_serv.model import event as ev
 from kneo_serv.model.clock import Clock
 from kneo_serv.model.idempotency import IdempotencyKey
@@ -27,13 +21,17 @@ from kneo_serv.platform.auditing import audit_event
 from kneo_serv.platform.chance import RandomIds, SystemClock
 from kneo_serv.platform.draft import Draft
 from kneo_serv.platform.equipment import Runtimes
+from kneo_serv.platform.export import export_lines
 from kneo_serv.platform.feed import Feed, FeedFilter, FeedStretch
+from kneo_serv.platform.fleet import Fleet
 from kneo_serv.platform.forking import AgentProblem, Forked, ForkRequest, Forks
+from kneo_serv.platform.hints import Hints
 from kneo_serv.platform.humans import Humans
 from kneo_serv.platform.journal import (
     Journal,
     JournalUnreadableError,
     Listener,
+    RunJournal,
     event_row,
 )
 from kneo_serv.platform.once import as_it_is, once
@@ -42,17 +40,19 @@ from kneo_serv.platform.outside import Outside, OutsideRefused
 from kneo_serv.platform.performer import Performer
 from kneo_serv.platform.projection import TaskFiles, TaskFolder
 from kneo_serv.platform.rests import Rest, rest_in, rest_of
+from kneo_serv.platform.retention import RetentionDuty, RetentionReport
+from kneo_serv.platform.schedules import Schedules
 from kneo_serv.platform.speech import Speech, SpeechListener
 from kneo_serv.platform.streams import StreamItem, Streams, Until
 from kneo_serv.platform.submission import Submission, created_of, record_of
-from kneo_serv.platform.timekeeper import Timekeeper
+from kneo_serv.platform.timekeeper import ClockDuty, Duty, Timekeeper, TimerDuty
 from kneo_serv.platform.tracing import Tracing
 from kneo_serv.platform.views import LightEvent
 from kneo_serv.platform.waits import Waits
 from kneo_serv.platform.watch import Watch
 from kneo_serv.platform.workers import Workers
 from kneo_serv.platform.wrapping import Wrapping
-from kneo_serv.store.contract import Append, Claim, NewRun, Store, Timer, TimerKind
+from kneo_serv.store.contract import Append, Claim, NewRun, ScheduleChange, Store, Timer, TimerKind
 from kneo_serv.tools import HandlerPool, ToolRegistry
 
 __all__ = ["Platform", "Submission"]
@@ -89,6 +89,7 @@ class Platform:
         self._journal = Journal(store, clock=self._clock, ids=self._ids)
         self._journal.ended = self._tracing.ended
         self._speech = Speech(self._journal, batch_seconds=self.options.text_batch_seconds)
+        self.fleet = Fleet(store, clock=self._clock, ids=self._ids, options=self.options)
         self._performer = Performer(
             tools=tools,
             runtimes=runtimes,
@@ -96,6 +97,7 @@ class Platform:
             options=self.options,
             speech=self._speech,
             wrapping=wrapping,
+            providers=self.fleet.providers,
         )
         self._watch = Watch(store, interval=self.options.watch_seconds)
         self._workers = Workers(
@@ -128,9 +130,23 @@ class Platform:
             concurrency=self.options.worker_concurrency,
             poll_seconds=self.options.idle_poll_seconds,
         )
+        self._hints = Hints(store, interval=self.options.watch_seconds, submit=self._dispatcher.submit)
+        self.schedules = Schedules(
+            store,
+            ids=self._ids,
+            clock=self._clock,
+            take_in=self._take_in_scheduled,
+            run=store.get_run,
+            cancel=self.cancel,
+            spec_root=self.options.spec_root,
+        )
         # Retries are no deadlines: they fire by themselves also where deadlines are left to the prunes.
         kinds = tuple(TimerKind) if self.options.timekeeper else (TimerKind.RETRY,)
-        self._timekeeper = Timekeeper(store, fire=self.fire, kinds=kinds)
+        duties: list[Duty] = [TimerDuty(store, kind, self.fire, clock=self._clock) for kind in kinds]
+        if self.options.timekeeper:
+            duties += [self.schedules, ClockDuty(store, clock=self._clock)]
+            duties += [RetentionDuty(store, self.options.retention, report=self.audit_retention)]
+        self._timekeeper = Timekeeper(store, duties)
         self._waits = Waits(
             store,
             watch=self._watch,
@@ -151,13 +167,16 @@ class Platform:
             await self._files.tidy()
 
     def start_worker(self) -> None:
-        """Begins to execute runnable runs and to fire timers. Idempotent."""
-        self._dispatcher.start()
+        """Begins to execute runnable runs and to fire timers; without places for runs, only the latter. Idempotent."""
+        if self._workers.executes:
+            self._dispatcher.start()
+            self._hints.start()
         self._timekeeper.start()
 
     async def close(self, *, timeout: float) -> bool:
         """Drains for up to `timeout` seconds, then gives all leases back; whether every run in hand came to a rest."""
         await self._timekeeper.stop()
+        await self._hints.stop()
         self._workers.stop()
         self._watch.look_all()
         await self._feed.close()
@@ -170,6 +189,7 @@ class Platform:
         await self._watch.close()
         await self._performer.close()
         self._pool.close()
+        self.schedules.close()
         if self._files is not None:
             await self._files.settle()
         await self.store.close()
@@ -203,6 +223,8 @@ class Platform:
     ) -> RunRecord:
         """Takes a run in: durable when it returns. With `hold` it is leased to this process at once, or in its turn.
 
+        A process that executes no runs leaves it to the others all the same.
+
         A key that stands for the same submission already gives the run of then, as it is now.
 
         Raises:
@@ -213,7 +235,7 @@ class Platform:
         return await once(self.store, key, lambda: self._create(submission, hold, key), self.record)
 
     async def _create(self, submission: Submission, hold: bool, key: IdempotencyKey | None) -> RunRecord:
-        await self._admit()
+        await self.fleet.admit(submission.queue or submission.plan.dispatch.queue, submission.tenant)
         now = await self.store.now()
         run_id = self._ids.run(now)
         with self._tracing.dispatched(run_id, submission, now) as trace:
@@ -222,6 +244,33 @@ class Platform:
     async def _take_in(
         self, run_id: RunId, submission: Submission, now: float, *, hold: bool, key: IdempotencyKey | None
     ) -> RunRecord:
+        new, opened = self._new_run(run_id, submission, now, hold=hold, key=key)
+        if await self.store.create(new):
+            self._workers.execute(Claim(run_id, 1), opened)
+        else:
+            self._dispatcher.submit()
+        return replace(new.record, lease_owner=None)
+
+    async def _take_in_scheduled(
+        self,
+        submission: Submission,
+        change: Callable[[NewRun], ScheduleChange],
+        *,
+        key: IdempotencyKey | None = None,
+    ) -> RunId | None:
+        await self.fleet.admit(submission.queue or submission.plan.dispatch.queue, submission.tenant)
+        now = await self.store.now()
+        run_id = self._ids.run(now)
+        with self._tracing.dispatched(run_id, submission, now) as trace:
+            new, _ = self._new_run(run_id, replace(submission, trace=trace), now, hold=False, key=key)
+            if not await self.store.change_schedule(change(new)):
+                return None
+        self._dispatcher.submit()
+        return run_id
+
+    def _new_run(
+        self, run_id: RunId, submission: Submission, now: float, *, hold: bool, key: IdempotencyKey | None
+    ) -> tuple[NewRun, RunJournal]:
         created = created_of(submission, now, self.options.token_budget)
         opened = self._journal.begin(submission.plan, run_id, created, now)
         record = opened.record = record_of(submission, created, run_id, now)
@@ -243,23 +292,17 @@ class Platform:
         first = ev.Recorded(1, now, created)
         row = event_row(first)
         opened.remember(first, row)
-        leased = await self.store.create(
-            NewRun(
-                replace(record, lease_owner=self._owner) if hold else record,
-                self._journal.plan_text(submission.plan),
-                (row,),
-                timers,
-                (audit_event(self._ids, "run.created", now, run_id, None, submission.actor, metadata),),
-                self.options.lease_seconds,
-                self.options.session_concurrency,
-                key,
-            )
+        new = NewRun(
+            replace(record, lease_owner=self._owner) if hold and self._workers.serves(record.queue) else record,
+            self._journal.plan_text(submission.plan),
+            (row,),
+            timers,
+            (audit_event(self._ids, "run.created", now, run_id, None, submission.actor, metadata),),
+            self.options.lease_seconds,
+            self.options.session_concurrency,
+            key,
         )
-        if leased:
-            self._workers.execute(Claim(run_id, 1), opened)
-        else:
-            self._dispatcher.submit()
-        return record
+        return new, opened
 
     async def fork(
         self,
@@ -280,9 +323,11 @@ class Platform:
         async def make() -> Forked:
             if request.model is not None and self.options.require_spec_bundles:
                 raise InvalidRequestError("Only signed specs are run here: a fork keeps the model of its run.")
-            await self._admit()
-            made = await self.forks.fork(run_id, request, at_sequence=at_sequence, hold=hold, problem=problem, key=key)
-            if not hold:
+            parent = await self.record(run_id)
+            await self.fleet.admit(parent.queue, parent.tenant)
+            held = hold and self._workers.serves(parent.queue)
+            made = await self.forks.fork(run_id, request, at_sequence=at_sequence, hold=held, problem=problem, key=key)
+            if not held:
                 self._dispatcher.submit()
             return made
 
@@ -292,15 +337,11 @@ class Platform:
 
         return await once(self.store, key, make, again)
 
-    async def _admit(self) -> None:
-        limit = self.options.max_queue_depth
-        if limit and len(waiting := await self.store.runnable(limit=limit + 1)) >= limit:
-            raise QueueFullError(depth=len(waiting), limit=limit)
-
     async def run_to_rest(self, run_id: RunId, *, patience: float | None) -> RunRecord:
         """Executes the run here, or waits while others do, until it rests or ends or `patience` seconds are over.
 
-        The end of patience changes nothing about the run. None means for ever.
+        A process that executes no runs only waits. The end of patience changes nothing about the run. None means for
+        ever.
 
         Raises:
             NotFoundError: there is no such run.
@@ -379,6 +420,10 @@ class Platform:
         now = await self.store.now()
         event = audit_event(self._ids, event_type, now, run_id, continuation_id, actor, metadata, tenant=tenant)
         await self.store.add_audit([event])
+
+    async def audit_retention(self, report: RetentionReport, *, actor: str | None = None) -> None:
+        """Writes down what a pass of retention has removed; nobody's name stands for the timekeeper's."""
+        await self.audit("retention.pruned", actor=actor, metadata=dict(report.to_dict()))
 
     def submit(self) -> None:
         """Tells the workers that there may be work."""
@@ -474,6 +519,27 @@ class Platform:
         self._workers.nudge(run_id)
         return await self.record(run_id)
 
+    async def export_run(self, run_id: RunId, *, private: bool = False) -> AsyncGenerator[str]:
+        """The run as lines of JSON, as `export_lines` says; raises as it."""
+        with self.in_use():
+            async with contextlib.aclosing(export_lines(self.store, run_id, private=private)) as lines:
+                async for line in lines:
+                    yield line
+
+    async def delete_run(self, run_id: RunId, *, actor: str | None = None) -> None:
+        """Removes a run that has ended, with all that is its own; the audit keeps what was done, and `run.deleted`.
+
+        Raises:
+            NotFoundError: there is no such run.
+            RunStateConflictError: it has not ended; cancel it first.
+        """
+        record = await self.record(run_id)
+        facts = {"status": record.status.value, "workflow_name": record.workflow_name, "events": record.seq}
+        deleted = audit_event(self._ids, "run.deleted", await self.store.now(), run_id, None, actor, facts)
+        if not await self.store.delete_run(run_id, audit=[deleted]):
+            record = await self.record(run_id)
+            raise RunStateConflictError(run_id=run_id, status=record.status.value, operation="delete")
+
     async def continue_run(self, run_id: RunId, *, actor: str | None = None, key: IdempotencyKey | None = None) -> None:
         """Takes up a failed, parked or orphaned run after its last finished step.
 
@@ -539,6 +605,8 @@ class Platform:
                     done = await self._humans.expire(ContinuationId(timer.key), now=now) is not None
                 case TimerKind.RUN_DEADLINE:
                     done = await self._time_out(timer.run_id)
+                case TimerKind.REMINDER:
+                    return await self._humans.remind(ContinuationId(timer.key), timer.due_at) is not None
         except (JournalUnreadableError, LockAcquisitionError, NotFoundError) as error:
             # One such run must not keep the timers of the others from firing.
             log.warning("a timer (%s) of run %s cannot be fired: %s", timer.kind.value, timer.run_id, error)

@@ -10,6 +10,7 @@ from kneo_serv.model.plan import Plan
 from kneo_serv.model.quick import quick
 from kneo_serv.model.run import Phase, RunRecord, RunStatus
 from kneo_serv.platform.journal import public_text
+from kneo_serv.platform.needs import needs_of
 
 
 @quick
@@ -29,6 +30,10 @@ class Submission:
     actor: str | None = None
     tenant: str | None = None
     """To whom the run will belong, for all its life."""
+    queue: str | None = None
+    """Where it waits for a worker; None: as its plan says."""
+    priority: int | None = None
+    """Among the runs of its tenant that wait; None: as its plan says."""
     trace: Mapping[str, str] = field(default_factory=dict)
     """W3C trace context that it is asked for under (`traceparent`, `tracestate`); a malformed one is passed over."""
 
@@ -78,4 +83,7 @@ def record_of(submission: Submission, created: ev.RunCreated, run_id: RunId, now
         deadline_at=created.deadline_at,
         metadata=created.metadata,
         tenant=submission.tenant,
+        queue=submission.queue or submission.plan.dispatch.queue,
+        priority=submission.plan.dispatch.priority if submission.priority is None else submission.priority,
+        needs=needs_of(submission.plan, submission.target),
     )

@@ -9,6 +9,7 @@ from kneo_serv.model.plan import Plan
 from kneo_serv.model.run import Phase, Run
 from kneo_serv.model.task import HumanTask, TaskStatus
 from kneo_serv.observe import redact_text
+from kneo_serv.platform.reminders import next_reminder
 from kneo_serv.store.contract import TaskClosing, TaskEscalation, Timer, TimerKind
 
 
@@ -81,11 +82,21 @@ def timers_of(
 ) -> tuple[tuple[Timer, ...], tuple[tuple[TimerKind, str], ...]]:
     """Timers to set and timers to clear when these events take the run from one posture to another."""
     timers: list[Timer] = []
-    cleared: list[tuple[TimerKind, str]] = [(TimerKind.HUMAN_DEADLINE, task.continuation_id) for task in closed]
+    waiting = (TimerKind.HUMAN_DEADLINE, TimerKind.REMINDER)
+    cleared: list[tuple[TimerKind, str]] = [(kind, task.continuation_id) for task in closed for kind in waiting]
     for recorded in events:
         match recorded.event:
-            case ev.HumanAsked(continuation_id=continuation, expires_at=due) if due is not None:
-                timers.append(Timer(run.id, TimerKind.HUMAN_DEADLINE, continuation, due))
+            case ev.HumanAsked(continuation_id=continuation, request=request, expires_at=due):
+                if due is not None:
+                    timers.append(Timer(run.id, TimerKind.HUMAN_DEADLINE, continuation, due))
+                reminder = next_reminder(request, asked_at=recorded.at, expires_at=due, after=recorded.at)
+                if reminder is not None:
+                    timers.append(Timer(run.id, TimerKind.REMINDER, continuation, reminder))
+            case ev.HumanReminded(continuation_id=continuation, next_due_at=due):
+                if due is not None:
+                    timers.append(Timer(run.id, TimerKind.REMINDER, continuation, due))
+                else:
+                    cleared.append((TimerKind.REMINDER, continuation))
             case ev.HumanEscalated(continuation_id=continuation):
                 cleared.append((TimerKind.HUMAN_DEADLINE, continuation))
             case ev.RunContinued() if run.deadline_at is not None:

@@ -90,14 +90,15 @@ class Waits:
                 record = await self._record(run_id)
 
     async def _take_up(self, record: RunRecord) -> float:
-        """Executes the run here unless somebody does; seconds until one should look again."""
+        """Executes the run here unless somebody does, or others have to; seconds until one should look again."""
         if not self._workers.drives(record.id):
             if record.phase is Phase.WAITING_TIMER:
                 await self._fire_due(record.id)
-            for claim in await self._workers.claim_one(record.id):
-                self._workers.execute(claim)
-            if record.session_id is not None and record.started_at is None:
-                await self._clear_the_way(record)
+            if self._workers.serves(record.queue):
+                for claim in await self._workers.claim_one(record.id):
+                    self._workers.execute(claim)
+                if record.session_id is not None and record.started_at is None:
+                    await self._clear_the_way(record)
         pause = self._options.lease_seconds if self._workers.drives(record.id) else _LOOK_AGAIN
         if record.session_id is not None and record.started_at is None:
             pause = min(pause, self._options.watch_seconds)
@@ -114,7 +115,7 @@ class Waits:
             tenant=record.tenant or NO_TENANT,
         )
         for earlier in await self._store.list_runs(before, Page(limit=10, sort="created_at", descending=False)):
-            if not self._workers.drives(earlier.id):
+            if not self._workers.drives(earlier.id) and self._workers.serves(earlier.queue):
                 await self._fire_due(earlier.id)
                 for claim in await self._workers.claim_one(earlier.id):
                     self._workers.execute(claim)

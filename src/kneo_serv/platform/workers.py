@@ -71,6 +71,15 @@ class Workers:
         self._stopping = False
 
     @property
+    def executes(self) -> bool:
+        """Whether this process executes runs at all."""
+        return self._options.worker_concurrency > 0
+
+    def serves(self, queue: str) -> bool:
+        """Whether this process executes runs of the queue."""
+        return self.executes and (not self._options.queues or queue in self._options.queues)
+
+    @property
     def in_hand(self) -> int:
         """How many runs are driven now."""
         return len(self._drivers)
@@ -139,7 +148,12 @@ class Workers:
         seconds = self._options.lease_seconds
         in_turn = self._options.session_concurrency is not SessionConcurrency.INTERLEAVE
         claims = await self._store.claim(
-            self._owner, lease_seconds=seconds, limit=limit, run_id=run_id, in_turn=in_turn
+            self._owner,
+            lease_seconds=seconds,
+            limit=limit,
+            run_id=run_id,
+            in_turn=in_turn,
+            queues=self._options.queues or None,
         )
         self._asked.update((claim.run_id, asked_at) for claim in claims)
         return claims

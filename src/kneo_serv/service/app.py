@@ -31,9 +31,12 @@ from kneo_serv.service.request_log import RequestLog
 from kneo_serv.service.request_size import RequestSize
 from kneo_serv.service.route_table import HeadAsGet, RouteTable, path_of
 from kneo_serv.service.routes import METRICS, ROUTERS
+from kneo_serv.service.schemas.shapes import MOST_FIELDS, TOO_MANY
 from kneo_serv.service.state import Service
 from kneo_serv.settings import Settings
 
+MOST_FAULTS = 100
+"""What is told of a request of the wrong form."""
 TITLE = "Kneo Agent Platform API"
 DESCRIPTION = """\
 Durable agent workflows, with people in the loop.
@@ -156,7 +159,11 @@ async def _refused(request: Request, error: Exception) -> Response:
 
 async def _misshapen(request: Request, error: Exception) -> Response:
     assert isinstance(error, RequestValidationError)  # noqa: S101 - registered for these alone
-    faults: Sequence[Any] = error.errors()
+    faults: Sequence[Any] = error.errors()[:MOST_FAULTS]
+    if any(one["type"] == TOO_MANY and one["loc"][0] == "query" for one in faults):
+        message = f"Unknown query parameters: a query has at most {MOST_FIELDS} parameters."
+        note_fault(request.scope, "unknown_query_parameters", message)
+        return envelope(422, "unknown_query_parameters", message)
     unknown = sorted(
         str(one["loc"][-1]) for one in faults if one["type"] == "extra_forbidden" and one["loc"][0] == "query"
     )

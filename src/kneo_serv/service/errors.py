@@ -34,6 +34,7 @@ STATUS: Mapping[str, int] = {
     "request_id_mismatch": 409,
     "session_busy": 409,
     "fork_consent_required": 409,
+    "schedule_exists": 409,
     "payload_too_large": 413,
     "unknown_query_parameters": 422,
     "invalid_timestamp": 422,

@@ -6,14 +6,17 @@ Each function imports what it makes when it is called, so that a command which n
 import os
 from dataclasses import replace
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from kneo_serv.dispatch import DispatcherFactory
     from kneo_serv.model.secret import Secrets
     from kneo_serv.platform import PlatformManager
+    from kneo_serv.platform.options import PlatformOptions
+    from kneo_serv.platform.retention import RetentionPolicy
     from kneo_serv.runtime import RuntimeRegistry
     from kneo_serv.service.custom_code import CustomCode
+    from kneo_serv.settings import Settings
     from kneo_serv.spec import SpecCompiler
     from kneo_serv.store.continuations import ContinuationFolder
     from kneo_serv.store.contract import Claim, Store
@@ -86,10 +89,12 @@ def create_persistence_stores(
 ) -> "tuple[Store, ContinuationFolder | None]":
     """The store of runs in a SQLite file, and the folder beside it that shows open human tasks as readable files.
 
-    With KNEO_SERV_DATABASE_URL it is the store of the plugin that serves this address, and no folder.
+    With KNEO_SERV_DATABASE_URL it is the one in that PostgreSQL database, or the store of the plugin that serves this
+    address; and no folder.
 
     Raises:
         SettingsError: KNEO_SERV_DATABASE_URL asks for a database that nothing here can use.
+        MissingExtraError: PostgreSQL needs libraries that are not installed; the text holds the command.
         PluginError: the plugin cannot be used.
     """
     from kneo_serv.settings import Settings
@@ -98,7 +103,7 @@ def create_persistence_stores(
 
     settings = Settings.from_env(os.environ)
     if settings.database_url is not None:
-        return _store(settings.database_url, enabled=settings.plugins), None
+        return _database(settings.database_url, settings), None
     path = Path(state_path)
     return SQLiteStore(path, synchronous=settings.sqlite_synchronous), ContinuationFolder(path.parent / "continuations")
 
@@ -109,6 +114,8 @@ def create_platform_manager(
     state_path: str | Path = DEFAULT_STATE_PATH,
     patient: bool = False,
     secrets: "Secrets | None" = None,
+    retention: "RetentionPolicy | None" = None,
+    **options: Any,
 ) -> "PlatformManager":
     """A manager with the user's own code in it: the one that their factory builds, or else ours, with their tools.
 
@@ -117,19 +124,32 @@ def create_platform_manager(
     Args:
         code: What the command line, the environment and the project name (`custom_code`).
         state_path: Where runs are kept; a factory decides that itself.
-        patient: Whether calls wait until a run rests, as long as it takes.
+        patient: Whether calls wait until a run rests, as long as it takes, and runs are executed here in any case.
         secrets: Which variables hold which keys; a factory decides that itself.
+        retention: What the project says about it; the environment wins, and a factory decides that itself.
+        options: Of `PlatformOptions`, by name; they win over the environment and over a factory.
 
     Raises:
         CustomCodeError: the code is not there, or it failed.
+        InvalidRequestError: there are `options`, and the factory's platform is at work already.
         SettingsError: a variable has a value that cannot be used.
     """
+    from kneo_serv.settings import Settings
+
     manager = code.build_manager()
     if manager is None:
-        manager = _manager(state_path, include_example_tools=True, patient=patient, secrets=secrets)
-    elif patient:
-        manager.options = replace(manager.options, patience_seconds=None)
+        manager = _manager(
+            state_path, include_example_tools=True, patient=patient, secrets=secrets, retention=retention
+        )
+    else:
+        # The door looks for specs where the variable says, and schedules made there have to find them again.
+        root = manager.options.spec_root or Settings.from_env(os.environ).spec_root
+        manager.options = replace(manager.options, spec_root=root)
+        if patient:
+            manager.options = _patient(manager.options)
     try:
+        if options:
+            manager.adjust(**options)
         _register(code, manager.compiler)
     except BaseException:
         manager.shutdown(timeout=0)
@@ -195,16 +215,27 @@ def create_default_platform_manager(
 
 
 def _manager(
-    state_path: str | Path, include_example_tools: bool, *, patient: bool, secrets: "Secrets | None" = None
+    state_path: str | Path,
+    include_example_tools: bool,
+    *,
+    patient: bool,
+    secrets: "Secrets | None" = None,
+    retention: "RetentionPolicy | None" = None,
 ) -> "PlatformManager":
     from kneo_serv.platform import PlatformManager
+    from kneo_serv.platform.retention import RetentionPolicy
     from kneo_serv.service.plugins import middlewares
     from kneo_serv.settings import Settings
     from kneo_serv.spec import SpecCompiler
     from kneo_serv.spec.bundles import KEY_VARIABLE
 
     settings = Settings.from_env(os.environ)
-    options = replace(settings.platform_options(), spec_signing_key=os.environ.get(KEY_VARIABLE) or None)
+    options = replace(
+        settings.platform_options(),
+        spec_signing_key=os.environ.get(KEY_VARIABLE) or None,
+        retention=RetentionPolicy.from_env(os.environ, base=retention),
+    )
+    options = replace(options, mcp=replace(options.mcp, secrets=secrets))
     runs, continuations = create_persistence_stores(state_path=state_path)
     return PlatformManager(
         compiler=SpecCompiler(
@@ -215,8 +246,28 @@ def _manager(
         continuation_store=continuations,
         middlewares=middlewares(enabled=settings.plugins),
         dispatcher=_dispatcher(settings.dispatcher, enabled=settings.plugins),
-        options=replace(options, patience_seconds=None) if patient else options,
+        options=_patient(options) if patient else options,
     )
+
+
+def _patient(options: "PlatformOptions") -> "PlatformOptions":
+    """For a caller who has nobody else to execute what it asks for."""
+    return replace(options, patience_seconds=None, worker_concurrency=max(1, options.worker_concurrency), queues=())
+
+
+def _database(address: str, settings: "Settings") -> "Store":
+    from kneo_serv.errors import InvalidRequestError, SettingsError
+
+    if address.split(":", 1)[0].lower() not in ("postgresql", "postgres"):
+        return _store(address, enabled=settings.plugins)
+    from kneo_serv.store.postgres import PostgresStore
+
+    try:
+        return PostgresStore(
+            address, pool_size=settings.database_pool_size, behind_pooler=settings.database_behind_pooler
+        )
+    except InvalidRequestError as error:
+        raise SettingsError("KNEO_SERV_DATABASE_URL", str(error)) from None
 
 
 def _store(address: str, *, enabled: bool) -> "Store":
@@ -228,7 +279,9 @@ def _store(address: str, *, enabled: bool) -> "Store":
     if scheme not in found:
         known = ", ".join(found) or "none"
         raise SettingsError(
-            "KNEO_SERV_DATABASE_URL", f"no installed plugin serves addresses of the scheme {scheme!r} (there: {known})."
+            "KNEO_SERV_DATABASE_URL",
+            "this is no address of PostgreSQL (postgresql://...), and no installed plugin serves addresses of the "
+            f"scheme {scheme!r} (there: {known}).",
         )
     store: Store = found[scheme].call(address)
     return store

@@ -19,8 +19,10 @@ class Gauges:
     """Under a live lease, of whatever process."""
     open_tasks: int
     task_age: float
-    workers: int
-    abandoned: int
+    queues: Mapping[str, int]
+    """Runs that wait, by queue."""
+    providers: Mapping[str, str]
+    """How those stand that failed lately or are paused."""
 
 
 async def gauges_of(platform: Platform) -> Gauges:
@@ -37,6 +39,6 @@ async def gauges_of(platform: Platform) -> Gauges:
         running=there.leases,
         open_tasks=there.open_tasks,
         task_age=age(there.oldest_open_task_at),
-        workers=platform.options.worker_concurrency,
-        abandoned=platform.abandoned_calls,
+        queues=there.queues,
+        providers={one.name: one.standing(now).value for one in await platform.fleet.providers.all()},
     )

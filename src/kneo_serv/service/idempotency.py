@@ -17,6 +17,7 @@ SPECS_RUN = "specs:run"
 RUNS_CONTINUE = "runs:continue"
 RUNS_FORK = "runs:fork"
 HUMAN_RESUME = "human:resume"
+SCHEDULES_TRIGGER = "schedules:trigger"
 
 KeyHeader = Annotated[
     str | None,

@@ -14,6 +14,8 @@ class RequestLimits:
     """Bounds of one request; each is set by KNEO_SERV_<NAME>, a whole number above 0."""
 
     max_body_bytes: int = 1_048_576
+    max_head_bytes: int = 65_536
+    """Of what comes before a body: method, address and header fields."""
     max_input_chars: int = 20_000
     max_human_content_chars: int = 20_000
     max_inline_spec_bytes: int = 262_144

@@ -7,18 +7,22 @@ itself has written.
 import asyncio
 import json
 import logging
+import os
 import weakref
 from collections.abc import Iterable
 from typing import Any
 
 from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram, Metric
 from prometheus_client.exposition import generate_latest
+from prometheus_client.metrics_core import GaugeMetricFamily
 from prometheus_client.registry import Collector
 
 from kneo_serv.errors import KneoError
 from kneo_serv.model import event as ev
+from kneo_serv.model.provider_state import Standing
 from kneo_serv.platform.platform import Platform
 from kneo_serv.service.gauges import Gauges
+from kneo_serv.service.several import METRICS_DIRECTORY
 from kneo_serv.store.contract import Append, TaskClosing
 
 log = logging.getLogger("kneo_serv.service")
@@ -61,8 +65,9 @@ class ServiceMetrics:
         self._decisions = self._histogram(
             "kneo_human_decision_seconds", "From a question to the person's answer.", _HUMAN_SECONDS
         )
-        self._streams = Gauge("kneo_event_streams_open", "Streams of events that are open.", registry=None)
-        self._all.append(self._streams)
+        self._streams = self._gauge("kneo_event_streams_open", "Streams of events that are open.")
+        self._workers = self._gauge("kneo_worker_count", "Runs that are executed at a time.")
+        self._abandoned = self._gauge("kneo_abandoned_calls", "Calls that ran out of time and still run.")
         self._requests = self._histogram(
             "kneo_http_request_duration_seconds",
             "From a request to the beginning of its answer.",
@@ -72,6 +77,12 @@ class ServiceMetrics:
 
     def _counter(self, name: str, about: str, *labels: str) -> Counter:
         made = Counter(name, about, labels, registry=None)
+        self._all.append(made)
+        return made
+
+    def _gauge(self, name: str, about: str) -> Gauge:
+        # Of several processes the sum of those that live.
+        made = Gauge(name, about, registry=None, multiprocess_mode="livesum")
         self._all.append(made)
         return made
 
@@ -95,14 +106,18 @@ class ServiceMetrics:
 
     def hear(self, platform: Platform) -> None:
         """Counts from now on what this platform writes; called on its loop, and harmless when it is heard already."""
+        self._abandoned.set(platform.abandoned_calls)
         if platform not in self._heard:
             self._heard.add(platform)
+            self._workers.set(platform.options.worker_concurrency)
             platform.on_append(lambda append: self._count(platform, append))
 
     def text(self, gauges: Gauges | None) -> bytes:
         """All numbers in the form that Prometheus reads. Without `gauges` the store could not be asked."""
         registry = CollectorRegistry()
-        registry.register(_Shown([*self._all, *_gauges(gauges)]))
+        folder = os.environ.get(METRICS_DIRECTORY)
+        counted: list[Collector] = self._all if folder is None else [_of_all_processes(folder)]
+        registry.register(_Shown([*counted, _Now(gauges)]))
         return generate_latest(registry)
 
     def _count(self, platform: Platform, append: Append) -> None:
@@ -171,28 +186,46 @@ class _Shown(Collector):
                 yield metric
 
 
-def _gauges(gauges: Gauges | None) -> list[Collector]:
-    shown: dict[str, tuple[str, float]] = {
-        "kneo_store_reachable": ("Whether the database answered just now.", 0 if gauges is None else 1)
-    }
-    if gauges is not None:
-        shown |= {
-            "kneo_runs_queued": ("Runs that wait for a worker.", gauges.queued),
-            "kneo_runs_running": ("Runs under a live lease.", gauges.running),
-            "kneo_worker_count": ("Runs that this process executes at a time.", gauges.workers),
-            "kneo_queue_oldest_seconds": ("Age of the run that waits longest for a worker.", gauges.queue_age),
-            "kneo_human_tasks_open": ("Questions that wait for people.", gauges.open_tasks),
-            "kneo_human_tasks_oldest_seconds": ("Age of the question that waits longest.", gauges.task_age),
-            "kneo_abandoned_calls": ("Calls that ran out of time and still run.", gauges.abandoned),
+def _of_all_processes(folder: str) -> Collector:
+    """What all processes that serve together have counted, as each of them has left it in the folder."""
+    from prometheus_client.multiprocess import MultiProcessCollector
+
+    collector: Collector = MultiProcessCollector(None, folder)  # type: ignore[no-untyped-call]
+    return collector
+
+
+class _Now(Collector):
+    """What is in the database just now; the same whichever process is asked."""
+
+    def __init__(self, gauges: Gauges | None) -> None:
+        self._gauges = gauges
+
+    def collect(self) -> Iterable[Metric]:
+        """The metrics."""
+        now = self._gauges
+        reachable = "Whether the database answered just now."
+        yield GaugeMetricFamily("kneo_store_reachable", reachable, value=0 if now is None else 1)
+        if now is None:
+            return
+        shown: dict[str, tuple[str, float]] = {
+            "kneo_runs_queued": ("Runs that wait for a worker.", now.queued),
+            "kneo_runs_running": ("Runs under a live lease.", now.running),
+            "kneo_queue_oldest_seconds": ("Age of the run that waits longest for a worker.", now.queue_age),
+            "kneo_human_tasks_open": ("Questions that wait for people.", now.open_tasks),
+            "kneo_human_tasks_oldest_seconds": ("Age of the question that waits longest.", now.task_age),
         }
-    made: list[Collector] = []
-    for name, (about, value) in shown.items():
-        gauge = Gauge(name, about, registry=None)
-        gauge.set(value)
-        made.append(gauge)
-    if gauges is not None:
-        runs = Gauge("kneo_runs", "Runs in the database, by status.", ["status"], registry=None)
-        for status, number in gauges.runs.items():
-            runs.labels(status).set(number)
-        made.append(runs)
-    return made
+        for name, (about, value) in shown.items():
+            yield GaugeMetricFamily(name, about, value=value)
+        runs = GaugeMetricFamily("kneo_runs", "Runs in the database, by status.", labels=["status"])
+        for status, number in now.runs.items():
+            runs.add_metric([status], number)
+        yield runs
+        queues = GaugeMetricFamily("kneo_queue_waiting", "Runs that wait for a worker, by queue.", labels=["queue"])
+        for queue, number in now.queues.items():
+            queues.add_metric([queue], number)
+        yield queues
+        about = "Whether a provider is not asked, since it fails or by hand."
+        paused = GaugeMetricFamily("kneo_provider_paused", about, labels=["provider"])
+        for provider, standing in now.providers.items():
+            paused.add_metric([provider], 0 if standing == Standing.OPEN else 1)
+        yield paused

@@ -10,10 +10,12 @@ from fastapi.routing import APIRoute
 TAGS = (
     ("health", "Whether the service is alive and ready. Open to everybody."),
     ("runs", "Starting runs, looking at them, ending them, taking them up again."),
+    ("schedules", "Specs that run by the calendar."),
     ("human-tasks", "What runs ask people, and the answers."),
     ("specs", "Checking, explaining and drawing specs."),
     ("skills", "The skills that specs may name."),
     ("policies", "What an environment demands of a spec."),
+    ("fleet", "What holds for all workers: limits, and providers that are paused."),
     ("audit-events", "Who did what."),
     ("security", "Which credentials are there, never what they are."),
     ("events", "What happens, as it happens: server-sent events."),
@@ -31,10 +33,30 @@ SCHEMES = {
 _VERBS = ("get", "put", "post", "delete", "patch")
 _ERROR = {"$ref": "#/components/schemas/ErrorResponse"}
 
-_MISSHAPEN = {
-    "type": "object",
-    "title": "HTTPValidationError",
-    "properties": {"detail": {"type": "array", "items": {"type": "object"}, "title": "Detail"}},
+# Versions of FastAPI describe these two differently, and none of them as they are told here.
+_FORMS = {
+    "HTTPValidationError": {
+        "type": "object",
+        "title": "HTTPValidationError",
+        "required": ["detail"],
+        "properties": {
+            "detail": {"type": "array", "items": {"$ref": "#/components/schemas/ValidationError"}, "title": "Detail"}
+        },
+    },
+    "ValidationError": {
+        "type": "object",
+        "title": "ValidationError",
+        "required": ["loc", "msg", "type"],
+        "properties": {
+            "loc": {
+                "type": "array",
+                "items": {"anyOf": [{"type": "string"}, {"type": "integer"}]},
+                "title": "Location",
+            },
+            "msg": {"type": "string", "title": "Message"},
+            "type": {"type": "string", "title": "Error Type"},
+        },
+    },
 }
 
 
@@ -57,7 +79,7 @@ def describe(app: FastAPI) -> None:
             )
             components = made.setdefault("components", {})
             components["securitySchemes"] = SCHEMES
-            components.setdefault("schemas", {}).setdefault("HTTPValidationError", _MISSHAPEN)
+            components.setdefault("schemas", {}).update(_FORMS)
             for _, _, operation in operations(made):
                 _complete(operation)
             app.openapi_schema = made

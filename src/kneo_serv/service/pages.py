@@ -14,7 +14,7 @@ from kneo_serv.platform.platform import Platform
 from kneo_serv.platform.views import run_view
 from kneo_serv.service.answers import told_by_door
 from kneo_serv.service.listing import WINDOW, Order, listing, sorted_by
-from kneo_serv.service.schemas.runs import RunsQuery
+from kneo_serv.service.schemas.runs import ROW_KEYS, RunsQuery
 from kneo_serv.service.timestamps import since, until
 
 INDEXED = ("created_at", "updated_at", "started_at", "completed_at", "status", "workflow_name", "agent_name")
@@ -22,41 +22,6 @@ INDEXED = ("created_at", "updated_at", "started_at", "completed_at", "status", "
 
 _CHUNK = 1_000
 _LONG = ("input_text", "output_text", "tags", "metadata", "usage")
-_KEYS = frozenset(
-    (
-        "id",
-        "run_id",
-        "status",
-        "agent_name",
-        "workflow_name",
-        "workflow_kind",
-        "workflow_type",
-        "input_text",
-        "output_text",
-        "current_step_index",
-        "current_step_id",
-        "current_node_id",
-        "visited_steps",
-        "visited_nodes",
-        "pending_human_request",
-        "continuation_id",
-        "parent_run_id",
-        "session_id",
-        "tags",
-        "error",
-        "trace_event_count",
-        "trace_dropped",
-        "messages",
-        "usage",
-        "metadata",
-        "created_at",
-        "updated_at",
-        "started_at",
-        "completed_at",
-        "deadline_at",
-    )
-)
-"""What rows have."""
 _ONCE_ONLY = ("frozen_spec", "spec", "overrides", "skills_overlay")
 """Metadata that may be as large as a spec: told of one run, not of each in a list."""
 
@@ -76,7 +41,7 @@ def filter_of(query: RunsQuery, tenant: str | None) -> RunFilter:
     """The conditions of a query. Raises RequestRefused (`invalid_timestamp`)."""
     kind = query.workflow_kind
     how = kind if kind in ("agent", "workflow") else None
-    before = until("created_before", query.created_before or None)
+    before = until("created_before", query.created_before)
     return RunFilter(
         status=tuple(word.strip() for word in (query.status or "").split(",") if word.strip()),
         workflow_kind=None if how else kind or None,
@@ -85,7 +50,7 @@ def filter_of(query: RunsQuery, tenant: str | None) -> RunFilter:
         agent_name=query.agent_name,
         session_id=query.session_id,
         has_error=query.has_error,
-        created_after=since("created_after", query.created_after or None),
+        created_after=since("created_after", query.created_after),
         created_before=before,
         q=query.q or None,
         tenant=tenant,
@@ -169,8 +134,8 @@ def _fields(given: str | None) -> frozenset[str] | None:
     if given is None or not given.strip(" ,"):
         return None
     names = {name.strip() for name in given.split(",")} - {""}
-    unknown = sorted(names - _KEYS)
+    unknown = sorted(names.difference(ROW_KEYS))
     if unknown:
-        message = f"Unknown fields: {', '.join(unknown)[:200]}; rows have {', '.join(sorted(_KEYS))}"
+        message = f"Unknown fields: {', '.join(unknown)[:200]}; rows have {', '.join(sorted(ROW_KEYS))}"
         raise RequestValidationError([{"type": "value_error", "loc": ("query", "fields"), "msg": message}])
     return frozenset(names | {"id", "run_id"})

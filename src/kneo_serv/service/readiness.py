@@ -3,10 +3,13 @@
 import asyncio
 import os
 import re
+import time
 from collections.abc import Awaitable, Callable, Mapping
+from functools import partial
 from typing import Any
 
 from kneo_serv.model.ids import ContinuationId
+from kneo_serv.model.provider_state import Standing
 from kneo_serv.platform import PlatformManager
 from kneo_serv.platform.platform import Platform
 from kneo_serv.runtime import RuntimeRegistry
@@ -30,10 +33,12 @@ class Readiness:
 
     async def look(self) -> tuple[bool, dict[str, Any]]:
         """Whether everything is there, and the `metadata` that says what is."""
-        store, folder, queue = await asyncio.gather(
+        paused: dict[str, str] = {}
+        store, folder, queue, _told = await asyncio.gather(
             self._check("run_state_store", _store_answers),
             self._check("continuation_store", _tasks_answer),
             self._check("queue", _queue_answers),
+            self._check("fleet", partial(_standings, paused)),
         )
         manager = self._manager()
         settings = self._service.settings
@@ -46,6 +51,8 @@ class Readiness:
             "providers": self._secrets("providers", {name: _key_of(name) for name in settings.health_providers}),
             "mcp": self._secrets("mcp", {name: (name,) for name in settings.health_mcp_secrets}),
         }
+        # Told, and no reason to be taken out of service: other runs go on, and new ones are taken in.
+        checks["providers"] |= {"paused": paused} if paused else {}
         ready = all(check["ok"] for check in checks.values())
         return ready, {"ready": ready, "manager": type(manager).__name__ if manager else None, "checks": checks}
 
@@ -83,6 +90,12 @@ def _seen(task: asyncio.Task[bool]) -> None:
     # A failure that came after the time limit has been told already.
     if not task.cancelled():
         task.exception()
+
+
+async def _standings(found: dict[str, str], platform: Platform) -> bool:
+    standings = {one.name: one.standing(time.time()) for one in await platform.fleet.providers.all()}
+    found |= {name: standing.value for name, standing in standings.items() if standing is not Standing.OPEN}
+    return True
 
 
 async def _store_answers(platform: Platform) -> bool:

@@ -3,14 +3,13 @@
 import asyncio
 import json
 import logging
-import re
 import time
 from collections.abc import Callable
 from typing import Any
 
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
-from kneo_serv.observe import redact_error, redact_text
+from kneo_serv.observe import redact_error, redact_text, trace_context
 from kneo_serv.service.errors import INTERNAL, envelope, note_fault
 from kneo_serv.service.route_table import RouteTable, path_of
 
@@ -19,7 +18,6 @@ log = logging.getLogger("kneo_serv.service")
 GONE = 499
 """In logs and metrics: the caller has hung up before the answer."""
 _LONGEST = 500
-_TRACE = re.compile(rb"[0-9a-f]{2}-([0-9a-f]{32})-[0-9a-f]{16}-[0-9a-f]{2}.*")
 _IDS = ("run_id", "continuation_id")
 
 type Measure = Callable[[str, str, int, float], None]
@@ -84,7 +82,7 @@ class RequestLog:
 
 def _write(scope: Scope, status: int, seconds: float, ids: dict[str, Any], lasted: float | None) -> None:
     headers = dict(reversed(scope["headers"]))
-    trace = _TRACE.fullmatch(headers.get(b"traceparent", b""))
+    trace = trace_context({"traceparent": headers.get(b"traceparent", b"").decode("latin-1")})
     client = scope.get("client")
     line: dict[str, Any] = {
         "event": "http_request",
@@ -96,7 +94,7 @@ def _write(scope: Scope, status: int, seconds: float, ids: dict[str, Any], laste
         "client_ip": client[0] if client else None,
         "user_agent": _clean(headers[b"user-agent"].decode("latin-1")) if b"user-agent" in headers else None,
         **{name: None if value is None else _clean(value) for name, value in ids.items()},
-        "trace_id": trace[1].decode() if trace else None,
+        "trace_id": trace["traceparent"].split("-")[1] if trace else None,
     }
     if lasted is not None:
         line["stream_seconds"] = round(lasted, 3)

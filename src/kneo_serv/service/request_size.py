@@ -4,12 +4,12 @@ import asyncio
 import contextlib
 from collections.abc import Iterable, Mapping
 
-import anyio.to_thread
 from starlette.exceptions import HTTPException
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from kneo_serv.service.errors import envelope, note_fault
 from kneo_serv.service.json_shape import fault_of
+from kneo_serv.service.off_loop import off_loop
 
 _LINGER_SECONDS = 5.0
 """How long what a refused caller still sends is read and thrown away, so that the answer is not lost on the way."""
@@ -92,7 +92,7 @@ class _Replay:
         body, self._body = self._body, None
         if self._is_json:
             # The app asks after it has let the caller in, so that nobody else learns what is wrong with a body.
-            fault = fault_of(body) if len(body) <= _AT_ONCE else await anyio.to_thread.run_sync(fault_of, body)
+            fault = fault_of(body) if len(body) <= _AT_ONCE else await off_loop(lambda: fault_of(body))
             if fault is not None:
                 raise HTTPException(400, fault)
         return {"type": "http.request", "body": body, "more_body": False}

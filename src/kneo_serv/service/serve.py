@@ -10,14 +10,17 @@ from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from types import FrameType
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Literal
 
 import uvicorn
 
 from kneo_serv.errors import KneoError
 from kneo_serv.service.app import create_app
 from kneo_serv.service.auth import AuthConfig
+from kneo_serv.service.connections import bounded
+from kneo_serv.service.interpreter import keep_what_is_there, take_short_turns
 from kneo_serv.service.log_lines import configure_logging
+from kneo_serv.service.several import Part, Several, SeveralError
 from kneo_serv.service.state import Service
 from kneo_serv.settings import Settings
 
@@ -77,12 +80,18 @@ def serve(
     auth = AuthConfig.from_env(os.environ)
     _check(options, auth, settings)
     configure_logging(level=options.log_level or settings.log_level, form=options.log_format or settings.log_format)
-    with _listening(options) as listener:
+    part = Part.taken(os.environ)
+    with listening(options.host, options.port) if part is None else part.socket() as listener:
+        if part is None and options.workers > 1:
+            _serve_several(options, listener, settings, tell)
+            return
         app = create_app(make_manager=make_manager, auth_config=auth, settings=settings)
         config = uvicorn.Config(
             app,
-            loop="uvloop" if _has_uvloop() else "asyncio",
-            http="httptools",
+            loop=loop_kind(),
+            http=bounded(
+                head_seconds=settings.request_head_seconds, max_head_bytes=app.state.service.limits.max_head_bytes
+            ),
             ws="none",
             lifespan="on",
             log_config=None,
@@ -95,13 +104,39 @@ def serve(
             ssl_certfile=options.ssl_certfile,
             timeout_graceful_shutdown=int(settings.shutdown_timeout_seconds + _AFTER_DRAINING),
         )
-        where = _address(listener, secure=options.ssl_certfile is not None)
-        server = _Server(config, app.state.service, lambda: tell(f"Listening on {where}{config.root_path}"))
+        where = address_of(listener, secure=options.ssl_certfile is not None)
+
+        def started() -> None:
+            if part is None:
+                tell(f"Listening on {where}{config.root_path}")
+            else:
+                part.tell_ready()
+
+        if part is not None:
+            part.end_with_the_first()
+        server = _Server(config, app.state.service, started)
+        take_short_turns()
         with _quiet_signals():
             try:
                 server.run(sockets=[listener])
             except SystemExit as ended:
                 raise ServeError("The service could not start; the log above says why.") from ended
+
+
+def _serve_several(
+    options: ServeOptions, listener: socket.socket, settings: Settings, tell: Callable[[str], None]
+) -> None:
+    where = address_of(listener, secure=options.ssl_certfile is not None) + options.root_path.rstrip("/")
+    several = Several(
+        listener,
+        processes=options.workers,
+        seconds_to_end=settings.shutdown_timeout_seconds + 2 * _AFTER_DRAINING,
+        environ=os.environ,
+    )
+    try:
+        several.run(lambda: tell(f"Listening on {where} with {options.workers} processes"))
+    except SeveralError as failed:
+        raise ServeError(f"The service could not start: {failed}; the log above says why.") from failed
 
 
 class _Server(uvicorn.Server):
@@ -115,6 +150,7 @@ class _Server(uvicorn.Server):
     async def startup(self, sockets: list[socket.socket] | None = None) -> None:
         await super().startup(sockets)
         if self.started:
+            keep_what_is_there()
             self._tell()
 
     def handle_exit(self, sig: int, frame: FrameType | None) -> None:
@@ -143,7 +179,7 @@ class _Server(uvicorn.Server):
 
 
 def _check(options: ServeOptions, auth: AuthConfig, settings: Settings) -> None:
-    if options.workers > 1:
+    if options.workers > 1 and (settings.database_url is None or os.name != "posix"):
         raise ServeError(_one_process(options.workers, settings))
     if (options.ssl_keyfile is None) != (options.ssl_certfile is None):
         raise ServeError("TLS needs both --ssl-certfile and --ssl-keyfile.")
@@ -161,10 +197,7 @@ def _one_process(workers: int, settings: Settings) -> str:
     instead = "KNEO_SERV_WORKER_CONCURRENCY says how many runs one process executes at a time."
     if settings.database_url is None:
         return f"{workers} workers are too many for a SQLite database, which has one writer. Say --workers 1; {instead}"
-    return (
-        f"One command serves from one process, not from {workers}. Start it once for each of them, on ports of their "
-        f"own behind a proxy. {instead}"
-    )
+    return f"On this system one command serves from one process, not from {workers}. Say --workers 1; {instead}"
 
 
 def _is_loopback(host: str) -> bool:
@@ -180,13 +213,14 @@ def _is_loopback(host: str) -> bool:
 
 
 @contextlib.contextmanager
-def _listening(options: ServeOptions) -> Iterator[socket.socket]:
+def listening(host: str, port: int) -> Iterator[socket.socket]:
+    """A socket that listens there, until the end of the block. Raises ServeError."""
     try:
         family, kind, protocol, _, address = socket.getaddrinfo(
-            options.host or "0.0.0.0", options.port, type=socket.SOCK_STREAM, flags=socket.AI_PASSIVE
+            host or "0.0.0.0", port, type=socket.SOCK_STREAM, flags=socket.AI_PASSIVE
         )[0]
     except OSError as error:
-        raise ServeError(f"There is no host {options.host!r}: {error.strerror}.") from None
+        raise ServeError(f"There is no host {host!r}: {error.strerror}.") from None
     listener = socket.socket(family, kind, protocol)
     try:
         if os.name == "posix":
@@ -198,26 +232,27 @@ def _listening(options: ServeOptions) -> Iterator[socket.socket]:
         except OSError as error:
             reason = error.strerror or str(error)
             raise ServeError(
-                f"Cannot listen on {options.host}:{options.port}: {reason}. Choose another one with --port, or end the "
-                "process that has it."
+                f"Cannot listen on {host}:{port}: {reason}. Choose another port, or end the process that has it."
             ) from None
         yield listener
     finally:
         listener.close()
 
 
-def _address(listener: socket.socket, *, secure: bool) -> str:
+def address_of(listener: socket.socket, *, secure: bool = False) -> str:
+    """Where it listens, as a URL."""
     host, port = listener.getsockname()[:2]
     shown = f"[{host}]" if ":" in host else host
     return f"{'https' if secure else 'http'}://{shown}:{port}"
 
 
-def _has_uvloop() -> bool:
+def loop_kind() -> Literal["uvloop", "asyncio"]:
+    """The event loop to serve on: the faster one, where it is installed."""
     try:
         import uvloop  # noqa: F401
     except ImportError:
-        return False
-    return True
+        return "asyncio"
+    return "uvloop"
 
 
 @contextlib.contextmanager

@@ -141,6 +141,8 @@ def prepared(found: FoundSpec, manager: PlatformManager, asked: RunCreateRequest
             timeout_seconds=asked.timeout_seconds,
             session_id=asked.session_id,
             tags=asked.tags,
+            queue=asked.queue,
+            priority=asked.priority,
             metadata=asked.metadata,
             **more,
         )

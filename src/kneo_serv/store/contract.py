@@ -15,6 +15,7 @@ from kneo_serv.model.ids import ContinuationId, Owner, PlanHash, RunId
 from kneo_serv.model.page import AuditFilter, Page, RunFilter
 from kneo_serv.model.quick import quick
 from kneo_serv.model.run import Phase, RunRecord, RunStatus
+from kneo_serv.model.schedule import Schedule
 from kneo_serv.model.task import HumanTask, TaskStatus
 from kneo_serv.store.writes import (
     Append,
@@ -25,6 +26,7 @@ from kneo_serv.store.writes import (
     Projection,
     Refusal,
     Refused,
+    ScheduleChange,
     TaskClosing,
     TaskEscalation,
     Timer,
@@ -46,6 +48,7 @@ __all__ = [
     "Refusal",
     "Refused",
     "RetentionCut",
+    "ScheduleChange",
     "Snapshot",
     "Store",
     "StoreHealth",
@@ -103,8 +106,9 @@ class FeedItem:
 class RetentionCut:
     """What is old enough to go: moments in seconds since the epoch; None keeps all of that sort.
 
-    Only terminal runs of one of `run_statuses` and only events, tasks and audit of what has ended are ever removed.
-    Idempotency keys go with their runs, and beyond that by their own age alone.
+    A run, and the events of one, are as old as its last change (`updated_at`). Only terminal runs of one of
+    `run_statuses` and only events, tasks and audit of what has ended are ever removed. Idempotency keys go with their
+    runs, and beyond that by their own age alone.
     """
 
     runs_before: float | None = None
@@ -143,6 +147,8 @@ class Gauges:
     """When the first of them was asked."""
     leases: int
     """Runs that are executed now: those under a live lease."""
+    queues: Mapping[str, int] = field(default_factory=dict)
+    """Runs that wait for a worker, by queue; those without any are left out."""
 
 
 @quick
@@ -179,7 +185,7 @@ class Store(Protocol):
         ...
 
     async def create(self, new: NewRun) -> bool:
-        """Makes a run; whether it was born leased.
+        """Makes a run; whether it was born leased, which it is not where the rules of `claim` do not admit it now.
 
         Runs of one session are runs of one tenant with one `session_id`; those without a tenant are among themselves.
 
@@ -202,10 +208,18 @@ class Store(Protocol):
         limit: int = 1,
         run_id: RunId | None = None,
         in_turn: bool = False,
+        queues: Sequence[str] | None = None,
     ) -> Sequence[Claim]:
         """Leases of up to `limit` runs (or of this one) that are runnable and leased to nobody, or whose lease ran out.
 
-        Oldest first by creation. Increments the fence. On an embedded database a lease of a local process that is
+        Only runs of these `queues` (None: of all; the one that is named by `run_id` in any case), and only those that
+        the rules admit: the limits in the document `fleet` of the kind `limits`, and the states and rates of the
+        providers that a run needs (documents of the kinds `provider` and `provider_rate`; see `store.admission`). What
+        is not admitted stays as it is. The next lease is for the tenant with the fewest runs under a lease, of several
+        for the one whose last turn is the longest ago; of a tenant's runs the one with the highest priority goes
+        first, then the oldest by creation. The cost does not grow with the number of runs that wait.
+
+        Increments the fence. On an embedded database a lease of a local process that is
         dead ends at once; a run that `owner` itself holds is never given to it again.
 
         With `in_turn`, a run that has not begun (`started_at`) is passed over while an earlier run of its session (by
@@ -292,6 +306,10 @@ class Store(Protocol):
         """Runs that could be claimed now, oldest first."""
         ...
 
+    async def waiting(self, *, queue: str | None = None, tenant: str | None = None, at_most: int) -> int:
+        """How many runs wait for a worker, in this queue or of this tenant or at all; `at_most` stands for any more."""
+        ...
+
     async def get_task(self, continuation_id: ContinuationId) -> HumanTask | None:
         """One human task, whatever its status."""
         ...
@@ -328,8 +346,27 @@ class Store(Protocol):
         """Timers that are due (strictly before `now`; None means the database's clock), earliest first."""
         ...
 
-    async def next_due(self) -> float | None:
-        """When the earliest timer is due."""
+    async def next_due(self, *, kinds: Sequence[TimerKind] | None = None) -> float | None:
+        """When the earliest timer of these kinds (None means of any) is due."""
+        ...
+
+    async def change_schedule(self, change: ScheduleChange) -> bool:
+        """Makes, changes or removes a schedule, and takes in the run that is due; False when it stood elsewhere.
+
+        Raises as `create` when the run cannot be taken in; nothing is written then.
+        """
+        ...
+
+    async def get_schedule(self, name: str, *, tenant: str | None) -> Schedule | None:
+        """The schedule of this name that belongs to this tenant, or to none."""
+        ...
+
+    async def list_schedules(self, *, tenant: str | None = None, limit: int = 1000) -> Sequence[Schedule]:
+        """Schedules of this tenant (`NO_TENANT`: of none; None: all there are), by name, then by tenant."""
+        ...
+
+    async def due_schedules(self, *, now: float | None = None, limit: int = 100) -> Sequence[Schedule]:
+        """Schedules whose `look_at` has come (not after `now`; None means the database's clock), earliest first."""
         ...
 
     async def add_audit(self, events: Sequence[AuditEvent]) -> None:
@@ -359,12 +396,33 @@ class Store(Protocol):
         """Sets a document, or removes it with None; what was there right before, so that no change goes unseen."""
         ...
 
+    async def change_document(self, kind: str, name: str, *, before: str | None, after: str | None) -> bool:
+        """Sets a document, or removes it with None, where it still reads `before` (None: is not there).
+
+        Whether it did; of several who begin with the same text, one does.
+        """
+        ...
+
     async def list_documents(self, kind: str) -> Mapping[str, str]:
         """All documents of a kind by name."""
         ...
 
-    async def prune(self, cut: RetentionCut) -> Pruned:
-        """Removes what is old enough, in bounded transactions."""
+    async def claim_duty(self, name: str, *, every: float) -> bool:
+        """Whether it is this caller's turn: `every` seconds have passed since anybody had it. Of many, one has it."""
+        ...
+
+    async def prune(self, cut: RetentionCut, *, dry_run: bool = False) -> Pruned:
+        """Removes what is old enough, in bounded transactions between which others get their turn.
+
+        With `dry_run`, only tells how much that would be now.
+        """
+        ...
+
+    async def delete_run(self, run_id: RunId, *, audit: Sequence[AuditEvent] = ()) -> bool:
+        """Removes a run with all that is its own but its audit; False when it is not there, or its status not terminal.
+
+        `audit` is written in the same transaction.
+        """
         ...
 
     async def health(self) -> StoreHealth:

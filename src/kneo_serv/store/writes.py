@@ -8,6 +8,7 @@ from kneo_serv.model.idempotency import IdempotencyKey, KeyRecord
 from kneo_serv.model.ids import ContinuationId, Owner, RunId
 from kneo_serv.model.quick import quick
 from kneo_serv.model.run import Phase, RunRecord, RunStatus, SessionConcurrency
+from kneo_serv.model.schedule import Schedule
 from kneo_serv.model.task import Decision, HumanTask, TaskStatus
 
 
@@ -61,6 +62,7 @@ class TimerKind(StrEnum):
     RETRY = "retry"
     HUMAN_DEADLINE = "human_deadline"
     RUN_DEADLINE = "run_deadline"
+    REMINDER = "reminder"
 
 
 @quick
@@ -202,3 +204,19 @@ class Refused:
     seq: int = 0
     status: RunStatus | None = None
     taken: KeyRecord | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class ScheduleChange:
+    """A schedule from one revision to the next, in one transaction with the run that it takes in and its audit.
+
+    Nothing is written unless the schedule of this name and tenant stands at the revision `expected`; 0 means that there
+    is none. `after` None removes it.
+    """
+
+    name: str
+    tenant: str | None
+    expected: int
+    after: Schedule | None
+    run: NewRun | None = None
+    audit: tuple[AuditEvent, ...] = ()

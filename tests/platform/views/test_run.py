@@ -54,6 +54,8 @@ def test_metadata_hold_the_callers_keys_and_no_secrets() -> None:
         "team": "ops",
         "target": "workflow",
         "environment": "dev",
+        "queue": "default",
+        "priority": 0,
         "caller_metadata": {"team": "ops", "target": "mine"},
         "spec_path": "a.yaml",
         "api_key": "[REDACTED]",

@@ -35,6 +35,8 @@ def answer(method: str, params: dict[str, Any]) -> Any:
             return {"tools": [{**TOOL, "name": name}], **({"nextCursor": following} if following else {})}
         case "tools/list":
             return {"tools": [TOOL]}
+        case "tools/call" if MODE == "failing":
+            return None
         case "tools/call":
             return {"content": [{"type": "text", "text": "x" * params.get("arguments", {}).get("size", 0)}]}
         case _:

@@ -13,6 +13,7 @@ from typing import Any
 import pytest
 
 from kneo_serv.errors import ToolError
+from kneo_serv.model.secret import Secrets
 from tests.tools.mcp.certificates import issue
 from tests.tools.mcp.servers import RUNNING, pool, run, serving
 
@@ -134,6 +135,14 @@ def test_certificates_are_shown_and_checked(secured: dict[str, Any], tls: Path) 
                 assert await servers.call("docs", {**mine, **more}, "echo", {"text": "safe"}) == "safe"
 
     run(scenario())
+
+    async def mapped() -> None:
+        secrets = Secrets(environ, extra_env={"archive": "CLIENT_KEY"})
+        async with pool(environ=environ, secrets=secrets) as servers:
+            asked = {**mine, **ca, "client_key_ref": "archive"}
+            assert await servers.call("docs", asked, "echo", {"text": "safe"}) == "safe"
+
+    run(mapped())
     assert "CERTIFICATE_VERIFY_FAILED" in refusal({**mine, "client_key_ref": "CLIENT_KEY"}, environ)
     assert "does not answer" in refusal({**secured, **ca}, environ)
 
@@ -144,6 +153,10 @@ def test_certificates_are_shown_and_checked(secured: dict[str, Any], tls: Path) 
         ({"client_cert": "{tls}/client.pem", "client_key_ref": "NO_KEY"}, "NO_KEY is not set; client_key_ref names it"),
         ({"client_cert": "{tls}/client.pem", "client_key_ref": "BAD_KEY"}, "BAD_KEY holds neither a key in PEM form"),
         ({"client_key_ref": "CLIENT_KEY"}, "client_key_ref goes with a client_cert"),
+        (
+            {"client_cert": "{tls}/client.pem", "client_key_ref": "KNEO_SERV_SPEC_SIGNING_KEY"},
+            "client_key_ref must not name KNEO_SERV_SPEC_SIGNING_KEY",
+        ),
         ({"client_cert": "{tls}/none.pem"}, "its client_cert and its key cannot be used: no such file"),
         ({"client_cert": "{tls}/client.pem", "client_key": "{tls}/server.key"}, "cannot be used: SSLError"),
         ({"ca_bundle": "{tls}/none.pem"}, "its ca_bundle cannot be used: no such file"),

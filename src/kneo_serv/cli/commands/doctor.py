@@ -104,10 +104,12 @@ def _service(workspace: Workspace, directions: Directions) -> Iterator[tuple[str
 
 
 def _settings() -> tuple[str, str, str]:
+    from kneo_serv.platform.retention import RetentionPolicy
     from kneo_serv.settings import Settings
 
     try:
         Settings.from_env(os.environ)
+        RetentionPolicy.from_env(os.environ)
     except SettingsError as error:
         return "settings", "fail", str(error)
     return "settings", "ok", "every KNEO_SERV_* variable has a value that can be used"

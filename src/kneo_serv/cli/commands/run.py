@@ -43,6 +43,13 @@ def run(
     ] = None,
     session: Annotated[str | None, typer.Option("--session", metavar="ID", help="Session the run belongs to.")] = None,
     tags: Annotated[list[str] | None, typer.Option("--tag", metavar="WORD", help="Mark the run; repeatable.")] = None,
+    queue: Annotated[
+        str | None, typer.Option("--queue", metavar="NAME", help="Queue the run waits in; else the spec's.")
+    ] = None,
+    priority: Annotated[
+        int | None,
+        typer.Option("--priority", min=-100, max=100, help="More goes first among runs that wait; else the spec's."),
+    ] = None,
     tools: Tools = None,
     factory: Factory = None,
     no_stream: NoStream = False,
@@ -72,6 +79,8 @@ def run(
             timeout_seconds=timeout,
             session_id=session,
             tags=tuple(tags or ()),
+            queue=queue,
+            priority=priority,
             trace={name: os.environ.get(name.upper(), "") for name in ("traceparent", "tracestate")},
         )
         answer = backend.run(order, listener)

@@ -1,12 +1,12 @@
 """`kneo service`."""
 
-import os
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
 from kneo_serv.cli.options import Factory, Tools
+from kneo_serv.cli.process_options import EnvFile, LogFormat, LogLevel, chosen, take_env_file
 from kneo_serv.cli.terminal import show, show_json
 from kneo_serv.cli.workspace import open_workspace
 
@@ -30,18 +30,9 @@ def serve(
     root_path: Annotated[
         str, typer.Option("--root-path", metavar="PATH", help="The prefix that a proxy takes away.")
     ] = "",
-    env_file: Annotated[
-        Path | None,
-        typer.Option(
-            "--env-file", metavar="PATH", help="Variables, NAME=value a line; those that are set already win."
-        ),
-    ] = None,
-    log_format: Annotated[
-        str | None, typer.Option("--log-format", metavar="json|text", help="Else KNEO_SERV_LOG_FORMAT, else json.")
-    ] = None,
-    log_level: Annotated[
-        str | None, typer.Option("--log-level", metavar="LEVEL", help="Else KNEO_SERV_LOG_LEVEL, else INFO.")
-    ] = None,
+    env_file: EnvFile = None,
+    log_format: LogFormat = None,
+    log_level: LogLevel = None,
     ssl_keyfile: Annotated[
         Path | None, typer.Option("--ssl-keyfile", metavar="PATH", help="Private key, to serve HTTPS.")
     ] = None,
@@ -51,29 +42,17 @@ def serve(
     insecure: Annotated[
         bool, typer.Option("--insecure", help="Let others than this machine call without a key.")
     ] = False,
+    worker: Annotated[
+        bool, typer.Option("--worker/--no-worker", help="Execute runs here too, or leave all to `kneo worker`.")
+    ] = True,
     tools: Tools = None,
     factory: Factory = None,
 ) -> None:
     """Serve until SIGTERM or Ctrl+C. Runs in hand finish then, or are handed back to be taken up later."""
-    from kneo_serv.service.env_file import read_env_file
-
-    if env_file is not None:
-        for name, value in read_env_file(env_file).items():
-            os.environ.setdefault(name, value)
+    take_env_file(env_file)
 
     from kneo_serv.service.factory import create_platform_manager
     from kneo_serv.service.serve import ServeOptions, serve
-    from kneo_serv.settings import SETTINGS
-
-    readers = {setting.name: setting.reader for setting in SETTINGS}
-
-    def chosen(option: str, name: str, text: str | None) -> str | None:
-        if text is None:
-            return None
-        try:
-            return str(readers[name].read(text))
-        except ValueError:
-            raise typer.BadParameter(f"{text!r} must be {readers[name].allowed}.", param_hint=option) from None
 
     options = ServeOptions(
         host=host,
@@ -91,7 +70,14 @@ def serve(
     workspace = open_workspace(tools=tools, factory=factory)
 
     def make_manager() -> "PlatformManager":
-        manager = create_platform_manager(workspace.code, state_path=workspace.state_path, secrets=workspace.secrets)
+        alone: dict[str, Any] = {} if worker else {"worker_concurrency": 0}
+        manager = create_platform_manager(
+            workspace.code,
+            state_path=workspace.state_path,
+            secrets=workspace.secrets,
+            retention=workspace.retention,
+            **alone,
+        )
         manager.start_worker()
         return manager
 

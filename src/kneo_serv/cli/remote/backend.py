@@ -2,11 +2,12 @@
 
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
+from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any
 from urllib.parse import quote
 
-from kneo_serv.cli.backend import Answer, ForkOrder, RunOrder
-from kneo_serv.cli.refusal import Interrupted, ServiceFault, ServiceRefusal
+from kneo_serv.cli.backend import Answer, ForkOrder, RunOrder, ScheduleOrder
+from kneo_serv.cli.refusal import Interrupted, NotOffered, ServiceFault, ServiceRefusal
 from kneo_serv.cli.remote.client import ServiceClient
 from kneo_serv.cli.remote.follower import RunFollower
 from kneo_serv.cli.remote.spec import ServedSubject
@@ -19,6 +20,7 @@ from kneo_serv.model.task import HumanResponse
 if TYPE_CHECKING:
     from kneo_serv.cli.following import Listener
     from kneo_serv.cli.workspace import Workspace
+    from kneo_serv.platform.retention import RetentionPolicy
 
 _FIRST_WAIT = 1.0
 """Seconds after which a run that goes on tells its id, so that whoever stops waiting knows how to follow it."""
@@ -63,6 +65,10 @@ class ServiceBackend:
             body["session_id"] = order.session_id
         if order.tags:
             body["tags"] = list(order.tags)
+        if order.queue is not None:
+            body["queue"] = order.queue
+        if order.priority is not None:
+            body["priority"] = order.priority
         with subject.located():
             # What no header takes is no trace context either.
             trace = {name: text for name, text in order.trace.items() if text and text.isascii() and text.isprintable()}
@@ -180,6 +186,105 @@ class ServiceBackend:
             if cursor is None:
                 break
         return findings
+
+    def limits(self) -> Answer:
+        """The limits that hold for all workers."""
+        return dict(self._client.read("/limits", "limits")["limits"])
+
+    def set_limits(self, limits: Any) -> Answer:
+        """Sets them all, and gives them back."""
+        return dict(self._client.put("/limits", "limits", body=limits)["limits"])
+
+    def providers(self) -> list[Answer]:
+        """The providers that failed lately, are paused, or are bounded."""
+        return list(self._client.read("/providers", "providers")["providers"])
+
+    def pause_provider(self, name: str, reason: str | None) -> Answer:
+        """Has nobody ask it."""
+        return self._client.look(f"/providers/{_segment('provider', name)}/pause", "standing", body={"reason": reason})
+
+    def resume_provider(self, name: str) -> Answer:
+        """Has it asked again."""
+        return self._client.look(f"/providers/{_segment('provider', name)}/resume", "standing", body={})
+
+    def prune(self, policy: "RetentionPolicy | None", *, dry_run: bool) -> Answer:
+        """Nothing: services prune by themselves."""
+        raise NotOffered("be told to prune, it does so by itself", "kneo prune")
+
+    def export_run(self, run_id: str, *, private: bool) -> Iterator[str]:
+        """A run as lines of JSON."""
+        if private:
+            raise NotOffered("give the private texts of a run away", f"kneo runs export {run_id} --private")
+        return self._client.lines(f"/runs/{_segment('run', run_id)}/export")
+
+    def delete_run(self, run_id: str) -> None:
+        """Removes a run that has ended."""
+        self._client.remove(f"/runs/{_segment('run', run_id)}")
+
+    def list_schedules(self) -> list[Answer]:
+        """All schedules, by name."""
+        return self._all("/schedules", "schedules")
+
+    def create_schedule(self, order: ScheduleOrder) -> Answer:
+        """Makes a schedule of the spec as it is now, and shows it."""
+        subject = ServedSubject(self._workspace, order.spec, order.overlays, self._client)
+        subject.refuse_by_policy()
+        body: dict[str, Any] = {
+            "name": order.name,
+            "spec": subject.document,
+            "input": order.input_text,
+            "target": order.target,
+            "environment": self._workspace.environment,
+            "overlap": order.overlap,
+            "catch_up": order.catch_up,
+            "jitter_seconds": order.jitter_seconds,
+            "paused": order.paused,
+        }
+        if order.cron is not None:
+            body |= {"cron": order.cron, "timezone": order.timezone}
+        if order.at is not None:
+            body["at"] = datetime.fromtimestamp(order.at, UTC).isoformat()
+        if order.timeout_seconds is not None:
+            body["timeout_seconds"] = order.timeout_seconds
+        if order.session_id is not None:
+            body["session_id"] = order.session_id
+        if order.tags:
+            body["tags"] = list(order.tags)
+        with subject.located():
+            return self._client.change("/schedules", "name", body=body)
+
+    def get_schedule(self, name: str, *, moments: int = 5) -> Answer:
+        """One schedule, with its next moments."""
+        return self._client.read(f"/schedules/{_segment('schedule', name)}", "name", moments=moments)
+
+    def pause_schedule(self, name: str) -> Answer:
+        """Keeps no moment of a schedule any more, and shows it."""
+        return self._client.change(f"/schedules/{_segment('schedule', name)}/pause", "name")
+
+    def resume_schedule(self, name: str) -> Answer:
+        """Goes on with a schedule, and shows it."""
+        return self._client.change(f"/schedules/{_segment('schedule', name)}/resume", "name")
+
+    def delete_schedule(self, name: str) -> None:
+        """Removes a schedule."""
+        self._client.remove(f"/schedules/{_segment('schedule', name)}")
+
+    def trigger_schedule(self, name: str, listener: "Listener") -> Answer:
+        """Runs what a schedule runs now, and waits until it rests or ends."""
+        path = f"/schedules/{_segment('schedule', name)}/trigger"
+        run_id = self._client.write(path, self._client.new_key())["run_id"]
+        listener.on_remark(f"Run {run_id} is at work at {self._client.destination.url}.")
+        try:
+            with _named(run_id):
+                while True:
+                    wait = min(_LONGEST_WAIT, self._client.seconds / 2)
+                    view = self._client.read(f"/runs/{_segment('run', run_id)}", *_OF_A_RUN, wait=wait)
+                    if RunStatus(view["status"]) not in (RunStatus.CREATED, RunStatus.RUNNING):
+                        return _outcome(view)
+        except KeyboardInterrupt:
+            raise Interrupted(
+                f"Nobody waits any more; what was begun goes on in the service: `kneo runs get {run_id}`."
+            ) from None
 
     def _all(self, path: str, name: str, **query: Any) -> list[Answer]:
         rows: list[Answer] = []

@@ -82,6 +82,29 @@ class ServiceClient:
         """What the service says about a body; nothing is changed by it. Raises ServiceFault."""
         return self._asked("POST", path, holds, body=body)
 
+    def put(self, path: str, *holds: str, body: Any) -> Answer:
+        """The answer to a request that sets what stands at a path; sent twice it does the same. Raises ServiceFault."""
+        return self._asked("PUT", path, holds, body=body)
+
+    def change(self, path: str, *holds: str, body: Mapping[str, Any] | None = None) -> Answer:
+        """What stands at a path after a change that may be made again without harm. Raises ServiceFault."""
+        return self._asked("POST", path, holds, body=body)
+
+    def remove(self, path: str) -> None:
+        """Removes what stands at a path. Raises ServiceFault."""
+        self._asked("DELETE", path, ("deleted",))
+
+    def lines(self, path: str) -> Iterator[str]:
+        """The lines at a path, one after the other as they come. Raises ServiceFault."""
+        try:
+            with self._http.stream("GET", path) as response:
+                if not response.is_success:
+                    response.read()
+                    raise refusal_in(response, self.destination)
+                yield from response.iter_lines()
+        except httpx2.RequestError as error:
+            raise unreachable(error, self.destination, self.seconds) from error
+
     def write(
         self,
         path: str,

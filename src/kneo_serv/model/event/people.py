@@ -51,13 +51,18 @@ class HumanAnswered:
 @quick
 @dataclass(frozen=True, slots=True)
 class HumanReminded:
-    """A person was reminded."""
+    """Nobody has answered yet, and it was time to say so again: for the `number`th time, as was due at `due_at`."""
 
     KIND: ClassVar[str] = "human_reminded"
     VERSION: ClassVar[int] = 1
     key: StepKey
     step_id: str
     continuation_id: ContinuationId
+    number: int = 1
+    due_at: float | None = None
+    next_due_at: float | None = None
+    """When the next one is due; None after the last one."""
+    assignee: str | None = None
 
 
 @quick
@@ -88,3 +93,4 @@ class HumanExpired:
     timeout_seconds: float | None = None
     expires_at: float | None = None
     assignee: str | None = None
+    """Who was asked, and has not answered."""

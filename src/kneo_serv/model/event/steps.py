@@ -76,6 +76,8 @@ class StepFailed:
     violation: bool = False
     uncertain: bool = False
     """It was given up while it was at work: nobody knows whether it happened."""
+    held: bool = False
+    """It could not be tried, since a provider is paused: it uses up no attempt."""
 
 
 @quick

@@ -4,6 +4,7 @@ import asyncio
 import contextlib
 import threading
 from collections.abc import Callable, Coroutine, Mapping, Sequence
+from dataclasses import replace
 from typing import Any
 
 from kneo_serv.dispatch import DispatcherFactory, EmbeddedDispatcher
@@ -76,6 +77,20 @@ class Calling:
         self._platform: Platform | None = None
         self._ids = RandomIds()
         self._prepared = PreparedSpecs(lambda: self.compiler, clock=SystemClock())
+
+    def adjust(self, **changes: Any) -> None:
+        """Other options than the ones it was made with, by name, before the first call.
+
+        Raises:
+            InvalidRequestError: the platform is at work already.
+        """
+        with self._starting:
+            if self._platform is not None:
+                raise InvalidRequestError(
+                    "The platform is at work already, so that its options cannot change. Leave start_worker() to "
+                    "whoever uses the PlatformManager."
+                )
+            self.options = replace(self.options, **changes)
 
     async def reach[T](self, use: Callable[[Platform], Coroutine[Any, Any, T]]) -> T:
         """What `use` makes of the platform, for callers on a loop of their own, which goes on meanwhile.

@@ -6,6 +6,7 @@ from typing import Any
 
 from kneo_serv.errors import EnvironmentPolicyError, InvalidRequestError
 from kneo_serv.model.ids import RunId
+from kneo_serv.model.limits import checked_priority, checked_queue
 from kneo_serv.model.page import Page, RunFilter
 from kneo_serv.model.quick import replace
 from kneo_serv.model.run import PAUSED, RunRecord, RunResult, RunStatus
@@ -38,6 +39,8 @@ class RunCalls(SpecCalls):
         tags: Sequence[str] = (),
         metadata: Mapping[str, Any] | None = None,
         actor: str | None = None,
+        queue: str | None = None,
+        priority: int | None = None,
         trace: Mapping[str, str] | None = None,
         on_event: OnEvent | None = None,
         on_text: OnText | None = None,
@@ -46,7 +49,8 @@ class RunCalls(SpecCalls):
 
         `timeout_seconds` is the deadline of the run; patience is an option of the platform. A failed step is a result,
         not an error. `trace` is the W3C trace context of the caller (`traceparent`, `tracestate`). `on_event` and
-        `on_text` are told what happens meanwhile (see docs/streaming.md).
+        `on_text` are told what happens meanwhile (see docs/streaming.md). `queue` and `priority` win over those of the
+        spec (`dispatch`).
 
         Raises:
             SpecCompilationError: the spec has faults; nothing is stored.
@@ -56,7 +60,7 @@ class RunCalls(SpecCalls):
         """
         submission = self._submission(
             input_text, spec_path, spec, target, environment, overlays, overrides, skills_overlay, timeout_seconds,
-            session_id, tags, metadata, actor, trace,
+            session_id, tags, metadata, actor, trace, queue=queue, priority=priority,
         )  # fmt: skip
 
         async def run(platform: Platform) -> RunResult:
@@ -81,12 +85,14 @@ class RunCalls(SpecCalls):
         tags: Sequence[str] = (),
         metadata: Mapping[str, Any] | None = None,
         actor: str | None = None,
+        queue: str | None = None,
+        priority: int | None = None,
         trace: Mapping[str, str] | None = None,
     ) -> RunRecord:
         """Takes a run in without waiting for it; a worker, or `execute_run`, executes it. Raises as `run_from_spec`."""
         submission = self._submission(
             input_text, spec_path, spec, target, environment, overlays, overrides, skills_overlay, timeout_seconds,
-            session_id, tags, metadata, actor, trace,
+            session_id, tags, metadata, actor, trace, queue=queue, priority=priority,
         )  # fmt: skip
         return self._do(lambda platform: platform.start(submission))
 
@@ -182,6 +188,8 @@ class RunCalls(SpecCalls):
         actor: str | None = None,
         trace: Mapping[str, str] | None = None,
         tenant: str | None = None,
+        queue: str | None = None,
+        priority: int | None = None,
     ) -> Submission:
         """What `Platform.start` takes in: compiled and checked, nothing stored. For doors; blocks while it compiles.
 
@@ -190,7 +198,7 @@ class RunCalls(SpecCalls):
         """
         return self._submission(
             input_text, spec_path, spec, target, environment, overlays, overrides, skills_overlay, timeout_seconds,
-            session_id, tags, metadata, actor, trace, tenant, agent_alone=True,
+            session_id, tags, metadata, actor, trace, tenant, agent_alone=True, queue=queue, priority=priority,
         )  # fmt: skip
 
     def is_at_hand(
@@ -227,6 +235,8 @@ class RunCalls(SpecCalls):
         trace: Mapping[str, str] | None,
         tenant: str | None = None,
         agent_alone: bool = False,
+        queue: str | None = None,
+        priority: int | None = None,
     ) -> Submission:
         if (spec is None) == (spec_path is None):
             raise InvalidRequestError("Give either spec_path or spec, and not both.")
@@ -234,6 +244,8 @@ class RunCalls(SpecCalls):
             raise InvalidRequestError(f"Unknown target {target!r}; use one of {', '.join(TARGETS)}.")
         if timeout_seconds is not None and not timeout_seconds > 0:
             raise InvalidRequestError(f"timeout_seconds must be above 0, not {timeout_seconds!r}.")
+        queue = None if queue is None else checked_queue(queue)
+        priority = None if priority is None else checked_priority(priority)
         source = Source(spec_path, spec, environment, overlays, overrides, skills_overlay)
         prepared = self._prepared.prepare(
             source, signing_key=self.options.spec_signing_key, bundles_only=self.options.require_spec_bundles
@@ -268,6 +280,8 @@ class RunCalls(SpecCalls):
             actor=actor,
             trace=trace or {},
             tenant=tenant,
+            queue=queue,
+            priority=priority,
         )
 
 

@@ -9,6 +9,7 @@ from kneo_serv.platform.views.difference import checkpoint_diff
 from kneo_serv.platform.views.light import LightEvent, RunFacts, light_event
 from kneo_serv.platform.views.recovery import recovery_context, replay_view
 from kneo_serv.platform.views.run import run_view, usage_view
+from kneo_serv.platform.views.schedule import schedule_view
 from kneo_serv.platform.views.story import Story
 from kneo_serv.platform.views.task import pause_metadata, request_view, task_view, thread_view
 from kneo_serv.platform.views.trace import LiveTrace, trace_events
@@ -28,6 +29,7 @@ __all__ = [
     "replay_view",
     "request_view",
     "run_view",
+    "schedule_view",
     "task_view",
     "thread_view",
     "trace_events",

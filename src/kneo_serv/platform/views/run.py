@@ -115,7 +115,12 @@ def error_of(record: RunRecord) -> dict[str, str] | None:
 
 
 def _metadata(record: RunRecord, task: HumanTask | None) -> dict[str, Any]:
-    metadata: dict[str, Any] = {"target": record.target, "environment": record.environment}
+    metadata: dict[str, Any] = {
+        "target": record.target,
+        "environment": record.environment,
+        "queue": record.queue,
+        "priority": record.priority,
+    }
     metadata.update(redact_data(dict(record.metadata)))
     caller = metadata.get("caller_metadata")
     if isinstance(caller, Mapping):

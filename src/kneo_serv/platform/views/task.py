@@ -27,6 +27,7 @@ def request_fields(request: HumanRequest, input_text: str) -> dict[str, Any]:
         "assignee": request.assignee,
         "timeout_seconds": request.timeout_seconds,
         "on_timeout": request.on_timeout.value,
+        **({} if request.remind_every_seconds is None else {"remind_every_seconds": request.remind_every_seconds}),
         "metadata": dict(request.metadata),
     }
 

@@ -281,7 +281,7 @@ class Timeline:
                 if event.error_type is not None:
                     fields["error"] = event.error_type
             case ev.HumanReminded():
-                pass  # the continuation below is all there is
+                metadata = {"number": event.number, "assignee": event.assignee}
         if not isinstance(event, ev.StepReturned | ev.GuardrailStarted | ev.GuardrailApplied | ev.LateOutcome):
             metadata["continuation_id"] = event.continuation_id
         return self._line(

@@ -5,6 +5,7 @@ from fastapi import APIRouter
 from kneo_serv.service.routes import (
     audit_events,
     events,
+    fleet,
     forks,
     health,
     human_tasks,
@@ -13,6 +14,7 @@ from kneo_serv.service.routes import (
     policies,
     run_views,
     runs,
+    schedules,
     security,
     skills,
     specs,
@@ -23,6 +25,7 @@ ROUTERS: tuple[APIRouter, ...] = (
     runs.router,
     run_views.router,
     forks.router,
+    schedules.router,
     specs.router,
     skills.router,
     human_tasks.router,
@@ -31,6 +34,7 @@ ROUTERS: tuple[APIRouter, ...] = (
     events.router,
     security.router,
     policies.router,
+    fleet.router,
 )
 """All that is served at the root and under /v1."""
 

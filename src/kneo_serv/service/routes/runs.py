@@ -1,13 +1,16 @@
 """Runs: starting, listing, looking up, ending and continuing them."""
 
+from collections.abc import AsyncGenerator
 from functools import partial
 from typing import Annotated, Any
 
 from fastapi import APIRouter, Header, Query, Request, Response
-from fastapi.responses import JSONResponse
+from fastapi.responses import JSONResponse, StreamingResponse
 
 from kneo_serv.model.ids import RunId
 from kneo_serv.model.run import RunRecord
+from kneo_serv.observe.trace_context import TRACEPARENT, TRACESTATE
+from kneo_serv.platform.export import some
 from kneo_serv.platform.platform import Platform
 from kneo_serv.service.admission import ScopedRoute, needs
 from kneo_serv.service.answers import as_json, told_by_door
@@ -23,6 +26,7 @@ from kneo_serv.service.schemas.runs import (
     GetRunQuery,
     RunCreateRequest,
     RunCreateResponse,
+    RunDeleteResponse,
     RunListResponse,
     RunsQuery,
     RunStatusResponse,
@@ -32,6 +36,8 @@ from kneo_serv.service.starting import continue_run as go_on_with
 from kneo_serv.service.starting import start_run, visible
 
 router = APIRouter(tags=["runs"], route_class=ScopedRoute)
+
+NDJSON = "application/x-ndjson"
 
 STARTED: dict[int | str, dict[str, Any]] = {
     **ERRORS,
@@ -122,10 +128,62 @@ async def continue_run(
     return await go_on_with(service, caller, RunId(run_id), given_key=idempotency_key, wait=query.wait)
 
 
+@router.delete("/runs/{run_id}", response_model=RunDeleteResponse, responses=ERRORS, openapi_extra=needs("runs:write"))
+async def delete_run(
+    run_id: str, query: Annotated[NoQuery, Query()], service: TheService, caller: Caller
+) -> dict[str, Any]:
+    """Removes a run that has ended, with its events, tasks and keys. The audit stays, and says `run.deleted`."""
+
+    async def remove(platform: Platform) -> None:
+        record = await visible(platform, RunId(run_id), caller)
+        await platform.delete_run(record.id, actor=caller.name)
+
+    await service.reach(remove)
+    return {"run_id": run_id, "deleted": True}
+
+
+@router.get(
+    "/runs/{run_id}/export",
+    response_class=StreamingResponse,
+    responses={
+        **ERRORS,
+        200: {
+            "description": "Lines of JSON: `run`, `plan`, `event`, `human_task`, `audit_event`, and `end`",
+            "content": {NDJSON: {"schema": {"type": "string"}}},
+        },
+    },
+    openapi_extra=needs("runs:read"),
+)
+async def export_run(
+    run_id: str, query: Annotated[NoQuery, Query()], service: TheService, caller: Caller
+) -> StreamingResponse:
+    """The run with its journal and audit, without secrets. What does not end with a line `end` is not whole."""
+
+    async def begin(platform: Platform) -> tuple[AsyncGenerator[str], list[str]]:
+        record = await visible(platform, RunId(run_id), caller)
+        lines = platform.export_run(record.id)
+        return lines, await some(lines)
+
+    lines, first = await service.reach(begin)
+
+    async def told() -> AsyncGenerator[bytes]:
+        found = first
+        try:
+            while found:
+                yield "".join(f"{line}\n" for line in found).encode()
+                found = await service.reach(lambda platform: some(lines))
+        finally:
+            await service.reach(lambda platform: lines.aclose())
+
+    return StreamingResponse(told(), media_type=NDJSON)
+
+
 def trace_of(request: Request) -> dict[str, str]:
-    """The W3C trace context of a request."""
-    names = ("traceparent", "tracestate")
-    return {name: value for name in names if (value := request.headers.get(name)) is not None}
+    """The W3C trace context of a request, as it was sent; of several `traceparent` none counts, as the W3C says."""
+    parents, states = (request.headers.getlist(name) for name in (TRACEPARENT, TRACESTATE))
+    if len(parents) != 1:
+        return {}
+    return {TRACEPARENT: parents[0], **({TRACESTATE: ",".join(states)} if states else {})}
 
 
 async def _cancelled(platform: Platform, *, run_id: RunId, caller: AuthPrincipal) -> dict[str, Any]:

@@ -4,7 +4,7 @@ from typing import Any, Literal
 
 from pydantic import ConfigDict, Field
 
-from kneo_serv.service.schemas.shapes import Answered, ListQuery
+from kneo_serv.service.schemas.shapes import Answered, ListQuery, Moment
 
 _EXAMPLE: dict[str, Any] = {
     "id": "aud_01977c1e-6f2a-7cc3-98c4-dc0c0c07398f",
@@ -29,8 +29,8 @@ class AuditQuery(ListQuery):
     event_type: str | None = Field(default=None, description="Such as `human.decision`.")
     run_id: str | None = None
     actor: str | None = Field(default=None, description="Name of the key or token that did it.")
-    created_after: str | None = Field(default=None, description="ISO 8601; inclusive, UTC without an offset.")
-    created_before: str | None = Field(default=None, description="ISO 8601; inclusive, UTC without an offset.")
+    created_after: Moment | None = Field(default=None, description="ISO 8601; inclusive, UTC without an offset.")
+    created_before: Moment | None = Field(default=None, description="ISO 8601; inclusive, UTC without an offset.")
 
 
 class AuditEventItem(Answered):

@@ -4,7 +4,7 @@ from typing import Any
 
 from pydantic import ConfigDict, Field
 
-from kneo_serv.service.schemas.shapes import Answered, Asked
+from kneo_serv.service.schemas.shapes import Answered, Asked, Texts
 
 _EXAMPLE: dict[str, Any] = {
     "enabled": True,
@@ -24,7 +24,7 @@ class EnvironmentPolicyRequest(Asked):
 
     enabled: bool = Field(default=True, description="Off: the environment demands nothing.")
     fail_on_warnings: bool = Field(default=False, description="Specs with warnings are refused.")
-    blocked_diagnostic_codes: list[str] = Field(
+    blocked_diagnostic_codes: Texts = Field(
         default_factory=list, description="Specs with a finding of one of these codes are refused."
     )
     require_human_review: bool = Field(default=False, description="A workflow must have a human step.")

@@ -1,24 +1,60 @@
 """Shapes of requests about runs, and of their answers."""
 
 from collections.abc import Iterator
-from typing import Any, Literal
+from typing import Annotated, Any, Literal
 
 from pydantic import Field
 
+from kneo_serv.model.limits import PRIORITIES
 from kneo_serv.service.limits import RequestLimits
 from kneo_serv.service.schemas.bounds import Bounds
-from kneo_serv.service.schemas.shapes import Answered, Asked, ListQuery, NoQuery
+from kneo_serv.service.schemas.shapes import Answered, Asked, ListQuery, Moment, NoQuery, Texts
 from kneo_serv.service.schemas.specs import SpecSource
 
 MAX_WAIT = 60.0
 """Seconds that a request for a run may wait for news of it."""
 
+ROW_KEYS = (
+    "id",
+    "run_id",
+    "status",
+    "agent_name",
+    "workflow_name",
+    "workflow_kind",
+    "workflow_type",
+    "input_text",
+    "output_text",
+    "current_step_index",
+    "current_step_id",
+    "current_node_id",
+    "visited_steps",
+    "visited_nodes",
+    "pending_human_request",
+    "continuation_id",
+    "parent_run_id",
+    "session_id",
+    "tags",
+    "error",
+    "trace_event_count",
+    "trace_dropped",
+    "messages",
+    "usage",
+    "metadata",
+    "created_at",
+    "updated_at",
+    "started_at",
+    "completed_at",
+    "deadline_at",
+)
+"""What rows of lists have."""
+_SOME_KEYS = rf"^[ ,]*(({'|'.join(ROW_KEYS)}) *(,[ ,]*|$))*$"
+
 
 class SkillsOverlay(Asked):
     """Which declared skills the root agent has more, or less."""
 
-    add: list[str] = Field(default_factory=list)
-    disable: list[str] = Field(default_factory=list)
+    add: Texts = Field(default_factory=list)
+    disable: Texts = Field(default_factory=list)
 
 
 class RunCreateRequest(SpecSource):
@@ -43,7 +79,18 @@ class RunCreateRequest(SpecSource):
         description="Seconds that the caller waits for the run to rest or end (KNEO_SERV_PATIENCE_SECONDS by default). "
         "When they are over, the answer is 202 and the run goes on.",
     )
-    tags: list[str] = Field(default_factory=list)
+    tags: Texts = Field(default_factory=list)
+    queue: str | None = Field(
+        default=None,
+        pattern=r"^[A-Za-z0-9][A-Za-z0-9._-]{0,127}$",
+        description="Where the run waits for a worker; else as the spec says (`dispatch.queue`), else `default`.",
+    )
+    priority: int | None = Field(
+        default=None,
+        ge=PRIORITIES[0],
+        le=PRIORITIES[1],
+        description="Runs of a higher one go first among those of the tenant that wait; else as the spec says, else 0.",
+    )
 
     def _measure(self, bounds: Bounds, limits: RequestLimits) -> None:
         bounds.chars("input", self.input, limits.max_input_chars)
@@ -120,6 +167,13 @@ class RunRow(Answered):
     status: str | None = None
 
 
+class RunDeleteResponse(Answered):
+    """The run that is gone."""
+
+    run_id: str
+    deleted: bool = True
+
+
 class RunListResponse(Answered):
     """A page of runs."""
 
@@ -174,10 +228,10 @@ class RunsQuery(ListQuery):
     agent_name: str | None = None
     session_id: str | None = None
     has_error: bool | None = None
-    created_after: str | None = Field(default=None, description="ISO 8601, inclusive; without an offset it is UTC.")
-    created_before: str | None = Field(default=None, description="ISO 8601, inclusive.")
+    created_after: Moment | None = Field(default=None, description="ISO 8601, inclusive; without an offset it is UTC.")
+    created_before: Moment | None = Field(default=None, description="ISO 8601, inclusive.")
     q: str | None = Field(default=None, max_length=1000, description="Part of the output or of the error's message.")
-    fields: str | None = Field(
-        default=None, max_length=2000, description="Keys that the rows have beside their ids, separated by commas."
+    fields: Annotated[str, Field(max_length=2000, json_schema_extra={"pattern": _SOME_KEYS})] | None = Field(
+        default=None, description="Keys that the rows have beside their ids, separated by commas."
     )
     light: bool = Field(default=False, description="Rows without input, output, tags and metadata.")

@@ -1,14 +1,29 @@
 """Shapes that several routes share."""
 
-from typing import Any, Literal
+from typing import Annotated, Any, Literal
 
-from pydantic import BaseModel, ConfigDict, Field
+from pydantic import BaseModel, ConfigDict, FailFast, Field, model_validator
+from pydantic_core import PydanticCustomError
+
+MOST_FIELDS = 100
+"""Fields of one request object: no model has as many, and each that is unknown would be told of."""
+TOO_MANY = "too_many_fields"
+
+Texts = Annotated[list[str], FailFast()]
+"""A list of texts; of wrong items only the first one is told of."""
 
 
 class Asked(BaseModel):
     """A request: unknown fields are refused."""
 
     model_config = ConfigDict(extra="forbid")
+
+    @model_validator(mode="before")
+    @classmethod
+    def _of_few_fields(cls, given: Any) -> Any:
+        if isinstance(given, dict) and len(given) > MOST_FIELDS:
+            raise PydanticCustomError(TOO_MANY, "Object should have at most {most} fields", {"most": MOST_FIELDS})
+        return given
 
 
 class Answered(BaseModel):
@@ -29,6 +44,10 @@ class ListQuery(Asked):
     sort_by: str | None = None
     sort_order: Literal["asc", "desc"] | None = None
     cursor: str | None = Field(default=None, max_length=1000, description="`next_cursor` of the page before.")
+
+
+Moment = Annotated[str, Field(json_schema_extra={"format": "date-time"})]
+"""A moment as `moment_of` reads it: only what has the form that the document tells is sure to be understood."""
 
 
 class ErrorDetail(Answered):

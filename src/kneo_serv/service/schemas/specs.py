@@ -4,7 +4,7 @@ from collections.abc import Iterator
 from pathlib import PurePosixPath
 from typing import Annotated, Any
 
-from pydantic import AfterValidator, Field
+from pydantic import AfterValidator, FailFast, Field
 
 from kneo_serv.service.limits import RequestLimits
 from kneo_serv.service.schemas.bounds import Bounds
@@ -19,7 +19,11 @@ def _upright(path: str) -> str:
     return path
 
 
-SpecPath = Annotated[str, AfterValidator(_upright)]
+SpecPath = Annotated[
+    str,
+    AfterValidator(_upright),
+    Field(json_schema_extra={"pattern": r"^(?!~)(?!([\s\S]*[/\\])?\.\.([/\\]|$))"}),
+]
 """A path on the server, within its folder for specs."""
 
 _EXAMPLE: dict[str, Any] = {
@@ -34,7 +38,9 @@ class SpecSource(Asked):
     spec_path: SpecPath | None = Field(default=None, examples=["research_agent.yaml"])
     spec: dict[str, Any] | None = Field(default=None, description="Wins over `spec_path`.", examples=[_EXAMPLE])
     environment: str | None = Field(default=None, examples=["prod"])
-    overlays: list[SpecPath] = Field(default_factory=list, description="Merged over the spec, in this order.")
+    overlays: Annotated[list[SpecPath], FailFast()] = Field(
+        default_factory=list, description="Merged over the spec, in this order."
+    )
     overrides: dict[str, Any] = Field(
         default_factory=dict, description="Merged last, as nested objects: dotted keys are not split."
     )

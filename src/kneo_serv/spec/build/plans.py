@@ -7,6 +7,7 @@ from dataclasses import replace
 
 from kneo_serv.model.codec import encode
 from kneo_serv.model.plan import (
+    Dispatch,
     FunctionPlan,
     HumanPlan,
     Limits,
@@ -43,6 +44,7 @@ def build_plan(spec: KneoSpec, registered: Mapping[str, ToolDefinition] | None, 
         skills=dict(skills),
         policies=dict(spec.policies),
         limits=Limits(token_budget=budget, budget=build_budget(spec.budget)),
+        dispatch=Dispatch(spec.dispatch.queue, spec.dispatch.priority),
     )
     return replace(plan, hash=plan_hash(plan))
 
@@ -66,6 +68,8 @@ def _human(human: HumanSpec) -> HumanPlan:
         assignee=human.assignee,
         timeout_seconds=timeout if timeout is not None and timeout > 0 else None,
         on_timeout=OnTimeout(human.on_timeout),
+        remind_every_seconds=human.remind_every_seconds,
+        max_reminders=human.max_reminders if human.remind_every_seconds is not None else 0,
         request_type=RequestType(human.request_type),
         options=tuple(human.options),
         default_option=human.default_option,

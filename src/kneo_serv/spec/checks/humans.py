@@ -25,6 +25,10 @@ PRIVILEGED = frozenset(
 """Codes of findings for which a person should look at the outcome."""
 
 
+MOST_REMINDERS = 100
+"""Reminders for one question at most: each is an event in the history of its run."""
+
+
 def check_humans(spec: KneoSpec) -> Iterator[Finding]:
     """Faults of the questions to people."""
     for name, human in spec.components.humans.items():
@@ -42,6 +46,7 @@ def check_humans(spec: KneoSpec) -> Iterator[Finding]:
         if human.timeout_seconds is not None and human.timeout_seconds < 0:
             hint = "Leave it out for no deadline."
             yield error("E_HUMAN_TIMEOUT", (*path, "timeout_seconds"), "`timeout_seconds` is below 0.", hint)
+        yield from _reminders(human, path)
         yield from _rejection(spec, name, human, path)
 
 
@@ -62,6 +67,22 @@ def check_approval(
             hint = "Add a human step before the effects, or `approval: always` to the tools."
             yield warning("W_HUMAN_APPROVAL_MISSING", ("workflow",), message, hint)
             return
+
+
+def _reminders(human: HumanSpec, path: Path) -> Iterator[Finding]:
+    every, timeout = human.remind_every_seconds, human.timeout_seconds
+    if every is None:
+        return
+    if not 1 <= every < float("inf"):
+        message = "`remind_every_seconds` is below 1."
+        yield error("E_HUMAN_REMINDER", (*path, "remind_every_seconds"), message, "Leave it out for no reminders.")
+    if not 1 <= human.max_reminders <= MOST_REMINDERS:
+        message = f"`max_reminders` is not from 1 to {MOST_REMINDERS}."
+        yield error("E_HUMAN_REMINDER", (*path, "max_reminders"), message)
+    if timeout is not None and 0 < timeout <= every and human.on_timeout != "escalate":
+        message = "Nobody is ever reminded: the time for an answer is over before the first reminder."
+        hint = "Make `remind_every_seconds` shorter than `timeout_seconds`."
+        yield warning("W_HUMAN_REMINDER_NEVER", (*path, "remind_every_seconds"), message, hint)
 
 
 def _rejection(spec: KneoSpec, name: str, human: HumanSpec, path: Path) -> Iterator[Finding]:

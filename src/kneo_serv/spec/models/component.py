@@ -28,6 +28,8 @@ class HumanSpec(Block):
     assignee: str | None = None
     timeout_seconds: float | None = None
     on_timeout: Literal["fail", "continue", "escalate"] = "fail"
+    remind_every_seconds: float | None = None
+    max_reminders: int = 3
     request_type: Literal["approval", "review", "correction", "selection", "freeform"] = "approval"
     options: list[str] = Field(default_factory=list)
     default_option: str | None = None

@@ -11,16 +11,19 @@ from kneo_serv.model.idempotency import KeyRecord
 from kneo_serv.model.quick import replace
 from kneo_serv.model.run import Phase, RunStatus, SessionConcurrency
 from kneo_serv.store.contract import Append, Appended, KeyTaken, Refusal, Refused
-from kneo_serv.store.sqlite.jsontext import array, dumps, loads
+from kneo_serv.store.jsontext import array, dumps, loads
+from kneo_serv.store.lanes import lane_of
+from kneo_serv.store.sqlite.claims import admission_now, claim_named
 from kneo_serv.store.sqlite.keys import ADD_KEYS, Name, name_of, taken_keys
-from kneo_serv.store.sqlite.leases import AT_WORK, claim_named
+from kneo_serv.store.sqlite.leases import AT_WORK
 from kneo_serv.store.sqlite.requests import Addition, Creation, NamedClaim, Session, Work, key_row
 
 _RUN_COLUMNS = (
     "id, status, phase, seq, updated_at, fence, lease_owner, lease_expires_at, takeovers, current_step_id,"
     " current_step_index, current_node_id, continuation_id, error_type, error_message, started_at, completed_at,"
     " input_tokens, output_tokens, fault, created_at, deadline_at, plan_hash, target, agent_name, workflow_name,"
-    " workflow_kind, session_id, parent_run_id, environment, tenant, cached_tokens, requests, cost_usd"
+    " workflow_kind, session_id, parent_run_id, environment, tenant, cached_tokens, requests, cost_usd,"
+    " priority, lane"
 )
 _TASK_COLUMNS = (
     "continuation_id, run_id, key, step_id, step_index, workflow_name, workflow_kind, request, input_text,"
@@ -238,6 +241,7 @@ def _create(
     (text,) = connection.execute(_KNOWN, (ids, hashes)).fetchone()
     taken, plans = map(set, loads(text))
     busy = _busy_sessions(connection, [request for _, request in creations])
+    admission = admission_now(connection) if any(request.leased for _, request in creations) else None
     for place, request in creations:
         if (earlier := _taken(request.key, keys)) is not None:
             results[place] = KeyTaken(earlier)
@@ -250,6 +254,11 @@ def _create(
             results[place] = SessionBusyError(request.session[0])
             continue
         waits = waits and request.sessions is SessionConcurrency.QUEUE
+        if request.leased and admission is not None and not waits:
+            # Who asks for a run to be executed at once waits for a place all the same.
+            waits = not admission.admits(lane_of(request.lane))
+            if not waits:
+                admission.take(lane_of(request.lane))
         results[place] = request.leased and not waits
         busy |= {request.session} if request.session is not None else set()
         taken.add(request.run_id)

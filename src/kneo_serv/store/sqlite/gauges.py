@@ -3,10 +3,13 @@
 
 import sqlite3
 import time
+from collections import Counter
 
 from kneo_serv.model.run import RunStatus
 from kneo_serv.store.contract import Gauges
-from kneo_serv.store.sqlite.jsontext import dumps
+from kneo_serv.store.jsontext import dumps
+from kneo_serv.store.lanes import lane_of
+from kneo_serv.store.sqlite.claims import WAITS
 from kneo_serv.store.sqlite.leases import FREE, dead_owners
 
 _LIVE = (
@@ -23,12 +26,17 @@ _COUNTS = (
     " ORDER BY created_at LIMIT 1)"
 )
 
+_LANES = f"SELECT lane, count(*) FROM runs INDEXED BY runs_waiting WHERE {WAITS} GROUP BY lane"
+
 
 def gauges(connection: sqlite3.Connection) -> Gauges:
     """How much there is just now."""
     statuses = dict.fromkeys(RunStatus, 0)
     statuses |= {RunStatus(status): runs for status, runs in connection.execute("SELECT status, runs FROM run_counts")}
     dead = dumps(dead_owners(connection)).decode()
+    queues: Counter[str] = Counter()
+    for lane, number in connection.execute(_LANES):
+        queues[lane_of(lane).queue] += number
     runnable, leases, oldest, tasks, oldest_task = connection.execute(
         _COUNTS, {"now": time.time(), "dead": dead}
     ).fetchone()
@@ -39,4 +47,5 @@ def gauges(connection: sqlite3.Connection) -> Gauges:
         open_tasks=tasks,
         oldest_open_task_at=oldest_task,
         leases=leases,
+        queues=dict(queues),
     )

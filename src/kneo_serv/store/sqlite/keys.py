@@ -4,7 +4,7 @@ import sqlite3
 from collections.abc import Sequence
 
 from kneo_serv.model.idempotency import IdempotencyKey, KeyRecord
-from kneo_serv.store.sqlite.jsontext import dumps
+from kneo_serv.store.jsontext import dumps
 from kneo_serv.store.sqlite.rows import KEY, key_record
 
 type Name = tuple[str, str, str]

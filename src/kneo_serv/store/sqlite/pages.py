@@ -12,7 +12,7 @@ from typing import Any
 from kneo_serv.model.page import AuditFilter, Page, RunFilter
 from kneo_serv.model.run import RunStatus
 from kneo_serv.model.task import TaskStatus
-from kneo_serv.store.sqlite.filters import (
+from kneo_serv.store.filters import (
     Condition,
     Sort,
     audit_conditions,

@@ -12,9 +12,10 @@ from kneo_serv.model.page import NO_TENANT, AuditFilter, Page, RunFilter
 from kneo_serv.model.run import RunRecord, RunStatus
 from kneo_serv.model.task import HumanTask
 from kneo_serv.store.contract import EventRow, FeedItem, Head, Snapshot, Timer, TimerKind
+from kneo_serv.store.filters import Condition, audit_sort, run_sort, task_sort
+from kneo_serv.store.jsontext import dumps, loads
 from kneo_serv.store.sqlite import pages
-from kneo_serv.store.sqlite.filters import Condition, audit_sort, run_sort, task_sort
-from kneo_serv.store.sqlite.jsontext import dumps, loads
+from kneo_serv.store.sqlite.packing import unpack
 from kneo_serv.store.sqlite.rows import (
     AUDIT,
     EVENT,
@@ -53,13 +54,13 @@ def events(connection: sqlite3.Connection, run_id: RunId, after: int, limit: int
         "SELECT seq, kind, at, payload, public FROM run_events WHERE run_id = ? AND seq > ? ORDER BY seq LIMIT ?",
         (run_id, after, _ALL if limit is None else limit),
     )
-    return [EventRow(*row) for row in rows]
+    return [_event(*row) for row in rows]
 
 
 def snapshot(connection: sqlite3.Connection, run_id: RunId) -> Snapshot | None:
     """The newest snapshot of a run."""
     row = connection.execute("SELECT seq, state FROM snapshots WHERE run_id = ?", (run_id,)).fetchone()
-    return None if row is None else Snapshot(*row)
+    return None if row is None else Snapshot(row[0], unpack(row[1]))
 
 
 FEED_SPAN = 20_000
@@ -90,7 +91,11 @@ def feed(
         f" WHERE {' AND '.join(parts)} ORDER BY position LIMIT ?",
         (*values, limit),
     )
-    return [FeedItem(position, run_id, EventRow(*event)) for position, run_id, *event in rows], more
+    return [FeedItem(position, run_id, _event(*event)) for position, run_id, *event in rows], more
+
+
+def _event(seq: int, kind: str, at: float, payload: str, public: str | None) -> EventRow:
+    return EventRow(seq, kind, at, unpack(payload), None if public is None else unpack(public))
 
 
 def last_position(connection: sqlite3.Connection) -> int:
@@ -146,19 +151,22 @@ def list_tasks(connection: sqlite3.Connection, conditions: Sequence[Condition], 
 
 def due_timers(connection: sqlite3.Connection, kinds: Sequence[TimerKind], now: float, limit: int) -> list[Timer]:
     """Timers that are due, earliest first."""
-    rows = TIMER.fetch(
-        connection,
-        "SELECT run_id, kind, key, due_at FROM timers"
-        " WHERE due_at < ? AND kind IN (SELECT value FROM json_each(?)) ORDER BY due_at, run_id, kind, key LIMIT ?",
-        (now, dumps(list(kinds)).decode(), limit),
-    )
-    return [Timer(run_id, TimerKind(kind), key, due_at) for run_id, kind, key, due_at in rows]
+    # Each kind by itself, so that what is due of another kind, and left alone, is not passed over.
+    one = f"SELECT * FROM (SELECT {', '.join(TIMER.names)} FROM timers WHERE kind = ? AND due_at < ?"
+    one += " ORDER BY due_at LIMIT ?)"
+    found: list[list[Any]] = []
+    for kind in dict.fromkeys(kinds):
+        found += TIMER.fetch(connection, one, (kind, now, limit))
+    timers = [Timer(run_id, TimerKind(kind), key, due_at) for run_id, kind, key, due_at in found]
+    return sorted(timers, key=lambda timer: (timer.due_at, timer.run_id, timer.kind, timer.key))[:limit]
 
 
-def next_due(connection: sqlite3.Connection) -> float | None:
-    """When the earliest timer is due."""
-    (due,) = connection.execute("SELECT min(due_at) FROM timers").fetchone()
-    return None if due is None else float(due)
+def next_due(connection: sqlite3.Connection, kinds: Sequence[TimerKind]) -> float | None:
+    """When the earliest timer of these kinds is due."""
+    dues = [
+        connection.execute("SELECT min(due_at) FROM timers WHERE kind = ?", (kind,)).fetchone()[0] for kind in kinds
+    ]
+    return min((float(due) for due in dues if due is not None), default=None)
 
 
 def list_audit(connection: sqlite3.Connection, filters: AuditFilter, page: Page) -> list[AuditEvent]:
@@ -181,6 +189,16 @@ def swap_document(connection: sqlite3.Connection, kind: str, name: str, text: st
     else:
         connection.execute("INSERT OR REPLACE INTO documents (kind, name, text) VALUES (?, ?, ?)", (kind, name, text))
     return previous
+
+
+def change_document(
+    connection: sqlite3.Connection, kind: str, name: str, before: str | None, after: str | None
+) -> bool:
+    """Sets a document, or removes it with None, where it still reads `before`. Inside a transaction of the writer."""
+    if one_text(connection, "SELECT text FROM documents WHERE kind = ? AND name = ?", kind, name) != before:
+        return False
+    swap_document(connection, kind, name, after)
+    return True
 
 
 def list_documents(connection: sqlite3.Connection, kind: str) -> dict[str, str]:

@@ -15,7 +15,9 @@ from kneo_serv.model.ids import ContinuationId, Owner, RunId
 from kneo_serv.model.run import Phase, SessionConcurrency
 from kneo_serv.model.task import HumanTask, TaskStatus
 from kneo_serv.store.contract import Append, EventRow, NewRun, Timer
-from kneo_serv.store.sqlite.jsontext import dumps
+from kneo_serv.store.jsontext import dumps
+from kneo_serv.store.lanes import lane_name
+from kneo_serv.store.sqlite.packing import pack
 
 type Session = tuple[str, str | None]
 """A session: its id, and the tenant whose it is."""
@@ -54,6 +56,7 @@ class Creation:
     """The row without its lease, for a run that has to wait for its session."""
     key: KeyRecord | None = None
     """What the request's idempotency key is to stand for."""
+    lane: str = ""
     alone: str | None = None
 
 
@@ -100,6 +103,7 @@ def creation(new: NewRun) -> Creation:
     """
     record = new.record
     _check_numbers(record.id, 0, new.events)
+    lane = lane_name(record.queue, record.tenant, record.needs)
     row = [
         record.id,
         record.status,
@@ -135,6 +139,8 @@ def creation(new: NewRun) -> Creation:
         record.cached_tokens,
         record.requests,
         record.cost_usd,
+        record.priority,
+        lane,
     ]
     rows = _rows(record.id, new.events, new.timers, new.audit, record.output_text, record.public_output_text)
     waiting = [*row[:5], 0, None, None, *row[8:]]
@@ -154,6 +160,7 @@ def creation(new: NewRun) -> Creation:
         sessions=new.sessions,
         waiting_row=dumps(waiting),
         key=_binding(new.key, record.id, len(new.events)),
+        lane=lane,
     )
 
 
@@ -204,7 +211,7 @@ def addition(append: Append) -> Addition:
         opened=[_task(task) for task in append.opened],
         snapshot=None
         if append.snapshot is None
-        else dumps([append.run_id, append.expected_seq + len(append.events), append.snapshot]),
+        else dumps([append.run_id, append.expected_seq + len(append.events), pack(append.snapshot)]),
         size=rows.size + len(append.snapshot or ""),
         alone=append.run_id,
         key=_binding(
@@ -270,11 +277,16 @@ def _rows(
     public_output: str | None,
 ) -> Rows:
     return Rows(
-        events=[dumps([run_id, event.seq, event.kind, event.at, event.payload, event.public]) for event in events],
+        events=[_event(run_id, event) for event in events],
         timers=[dumps([timer.run_id, timer.kind, timer.key, timer.due_at]) for timer in timers],
         audit=[audit_row(event) for event in audit],
         outputs=[] if output is None else [dumps([run_id, output, public_output])],
     )
+
+
+def _event(run_id: RunId, event: EventRow) -> bytes:
+    public = None if event.public is None else pack(event.public)
+    return dumps([run_id, event.seq, event.kind, event.at, pack(event.payload), public])
 
 
 def _task(task: HumanTask) -> bytes:

@@ -11,7 +11,8 @@ from kneo_serv.model.codec import decode
 from kneo_serv.model.idempotency import IdempotencyKey, KeyRecord
 from kneo_serv.model.run import Phase, RunRecord, RunStatus
 from kneo_serv.model.task import Decision, HumanRequest, HumanTask, TaskStatus
-from kneo_serv.store.sqlite.jsontext import loads
+from kneo_serv.store.jsontext import loads
+from kneo_serv.store.lanes import lane_of
 
 
 class Columns:
@@ -47,7 +48,7 @@ RUN = Columns(
     "id status phase seq plan_hash target created_at updated_at agent_name workflow_name workflow_kind current_step_id"
     " current_step_index current_node_id continuation_id session_id parent_run_id environment error_type error_message"
     " deadline_at started_at completed_at input_tokens output_tokens fence lease_owner lease_expires_at takeovers fault"
-    " tenant cached_tokens requests cost_usd"
+    " tenant cached_tokens requests cost_usd priority lane"
     " input_text public_input_text output_text public_output_text tags metadata",
     reals="created_at updated_at deadline_at started_at completed_at lease_expires_at cost_usd",
 )
@@ -75,6 +76,8 @@ def run_record(row: Sequence[Any], now: float) -> RunRecord:
     fields = dict(zip(RUN.names, row, strict=True))
     fields["status"] = RunStatus(fields["status"])
     fields["phase"] = seen_phase(fields["phase"], fields["lease_expires_at"], now)
+    lane = lane_of(fields.pop("lane"))
+    fields["queue"], fields["needs"] = lane.queue, lane.needs
     fields["tags"] = tuple(json.loads(fields["tags"]))
     fields["metadata"] = json.loads(fields["metadata"])
     return RunRecord(**fields)

@@ -295,6 +295,52 @@ MIGRATIONS = (
             "CREATE INDEX idempotency_keys_by_age ON idempotency_keys (created_at)",
         ),
     ),
+    Migration(
+        4,
+        "schedules",
+        (
+            # A schedule without a tenant has an empty one, so that its name is unique too.
+            """
+            CREATE TABLE schedules (
+                tenant TEXT NOT NULL,
+                name TEXT NOT NULL,
+                revision INTEGER NOT NULL,
+                look_at REAL,
+                record TEXT NOT NULL,
+                PRIMARY KEY (tenant, name)
+            ) WITHOUT ROWID
+            """,
+            "CREATE INDEX schedules_by_look_at ON schedules (look_at) WHERE look_at IS NOT NULL",
+            # The timers of one kind are found without passing over those of another that nobody fires.
+            "DROP INDEX timers_by_due_at",
+            "CREATE INDEX timers_by_kind ON timers (kind, due_at)",
+            # Whether a plan is still needed is asked with every run that is removed.
+            "CREATE INDEX runs_by_plan ON runs (plan_hash)",
+            """
+            CREATE TABLE duties (
+                name TEXT NOT NULL PRIMARY KEY,
+                claimed_at REAL NOT NULL
+            ) WITHOUT ROWID
+            """,
+        ),
+    ),
+    Migration(
+        5,
+        "fleet",
+        (
+            "ALTER TABLE runs ADD COLUMN priority INTEGER NOT NULL DEFAULT 0",
+            # Runs that wait under equal conditions: the JSON text of queue, tenant and needs.
+            """ALTER TABLE runs ADD COLUMN lane TEXT NOT NULL DEFAULT '["default",""]'""",
+            "UPDATE runs SET lane = json_array('default', tenant) WHERE tenant IS NOT NULL",
+            # The lines that a claim looks at; a run that is born leased is never in it.
+            """
+            CREATE INDEX runs_waiting ON runs (lane, priority DESC, created_at, id)
+                WHERE phase = 'runnable' AND lease_owner IS NULL
+            """,
+            # When each tenant was let to work last, so that the next turn is another one's.
+            "CREATE TABLE tenant_turns (tenant TEXT NOT NULL PRIMARY KEY, turn REAL NOT NULL) WITHOUT ROWID",
+        ),
+    ),
 )
 
 SCHEMA_VERSION = MIGRATIONS[-1].version

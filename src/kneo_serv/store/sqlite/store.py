@@ -16,6 +16,7 @@ from kneo_serv.model.idempotency import KeyRecord
 from kneo_serv.model.ids import ContinuationId, Owner, PlanHash, RunId
 from kneo_serv.model.page import AuditFilter, Page, RunFilter
 from kneo_serv.model.run import RunRecord
+from kneo_serv.model.schedule import Schedule
 from kneo_serv.model.task import HumanTask, TaskStatus
 from kneo_serv.store.contract import (
     Append,
@@ -29,21 +30,23 @@ from kneo_serv.store.contract import (
     Pruned,
     Refused,
     RetentionCut,
+    ScheduleChange,
     Snapshot,
     StoreHealth,
     Timer,
     TimerKind,
 )
-from kneo_serv.store.sqlite import leases, pages, queries, retention
+from kneo_serv.store.filters import task_conditions
+from kneo_serv.store.jsontext import array
+from kneo_serv.store.sqlite import claims, leases, pages, queries, retention, schedules
 from kneo_serv.store.sqlite.batch import ADD_AUDIT, apply
 from kneo_serv.store.sqlite.checkpoints import Checkpointer
 from kneo_serv.store.sqlite.connection import SYNCHRONOUS, connect, prepare_file
 from kneo_serv.store.sqlite.faults import translate
-from kneo_serv.store.sqlite.filters import task_conditions
 from kneo_serv.store.sqlite.gauges import gauges
-from kneo_serv.store.sqlite.jsontext import array
 from kneo_serv.store.sqlite.keys import find_keys
 from kneo_serv.store.sqlite.owner import JumpWatch, local_owner
+from kneo_serv.store.sqlite.pruning import prune
 from kneo_serv.store.sqlite.readers import Query, Readers
 from kneo_serv.store.sqlite.requests import NamedClaim, Work, addition, audit_row, creation
 from kneo_serv.store.sqlite.schema import SCHEMA_VERSION
@@ -129,12 +132,20 @@ class SQLiteStore:
         limit: int = 1,
         run_id: RunId | None = None,
         in_turn: bool = False,
+        queues: Sequence[str] | None = None,
     ) -> Sequence[Claim]:
-        """Leases of runnable runs, oldest first; leases of dead processes of this machine are free at once."""
+        """Leases of runnable runs; leases of dead processes of this machine are free at once."""
         if run_id is not None:
             return cast("list[Claim]", await self._write(NamedClaim(run_id, owner, lease_seconds, in_turn)))
         return await self._work(
-            partial(leases.claim_oldest, owner=owner, lease_seconds=lease_seconds, limit=limit, in_turn=in_turn)
+            partial(
+                claims.claim_waiting,
+                owner=owner,
+                lease_seconds=lease_seconds,
+                limit=limit,
+                in_turn=in_turn,
+                queues=queues,
+            )
         )
 
     async def renew(self, owner: Owner, run_ids: Sequence[RunId], *, lease_seconds: float) -> frozenset[RunId]:
@@ -221,6 +232,10 @@ class SQLiteStore:
         """Runs that could be claimed now, oldest first."""
         return await self._read(lambda db: leases.runnable(db, limit=limit))
 
+    async def waiting(self, *, queue: str | None = None, tenant: str | None = None, at_most: int) -> int:
+        """How many runs wait for a worker; at most `at_most`."""
+        return await self._read(lambda db: claims.waiting(db, queue=queue, tenant=tenant, at_most=at_most))
+
     async def get_task(self, continuation_id: ContinuationId) -> HumanTask | None:
         """One human task, whatever its status."""
         return await self._read(lambda db: queries.get_task(db, continuation_id))
@@ -260,9 +275,28 @@ class SQLiteStore:
         moment = time.time() if now is None else now
         return await self._read(lambda db: queries.due_timers(db, kinds, moment, limit))
 
-    async def next_due(self) -> float | None:
-        """When the earliest timer is due."""
-        return await self._read(queries.next_due)
+    async def next_due(self, *, kinds: Sequence[TimerKind] | None = None) -> float | None:
+        """When the earliest timer of these kinds is due."""
+        wanted = tuple(TimerKind) if kinds is None else kinds
+        return await self._read(lambda db: queries.next_due(db, wanted))
+
+    async def change_schedule(self, change: ScheduleChange) -> bool:
+        """Makes, changes or removes a schedule, and takes in the run that is due; raises as `create`."""
+        request = None if change.run is None else creation(change.run)
+        return bool(await self._work(lambda db: schedules.change(db, change, request)))
+
+    async def get_schedule(self, name: str, *, tenant: str | None) -> Schedule | None:
+        """The schedule of this name that belongs to this tenant, or to none."""
+        return await self._read(lambda db: schedules.get(db, name, tenant))
+
+    async def list_schedules(self, *, tenant: str | None = None, limit: int = 1000) -> Sequence[Schedule]:
+        """Schedules by name, then by tenant."""
+        return await self._read(lambda db: schedules.some(db, tenant, limit))
+
+    async def due_schedules(self, *, now: float | None = None, limit: int = 100) -> Sequence[Schedule]:
+        """Schedules whose moment has come, earliest first."""
+        moment = time.time() if now is None else now
+        return await self._read(lambda db: schedules.due(db, moment, limit))
 
     async def add_audit(self, events: Sequence[AuditEvent]) -> None:
         """Writes audit events that belong to no append."""
@@ -291,30 +325,46 @@ class SQLiteStore:
         """Sets a document, or removes it with None; what was there right before."""
         return await self._work(lambda db: queries.swap_document(db, kind, name, text))
 
+    async def change_document(self, kind: str, name: str, *, before: str | None, after: str | None) -> bool:
+        """Sets a document, or removes it with None, where it still reads `before`; whether it did."""
+        return await self._work(lambda db: queries.change_document(db, kind, name, before, after))
+
     async def list_documents(self, kind: str) -> Mapping[str, str]:
         """All documents of a kind by name."""
         return await self._read(lambda db: queries.list_documents(db, kind))
 
-    async def prune(self, cut: RetentionCut) -> Pruned:
-        """Removes what is old enough, in transactions of some hundred rows between which others get their turn."""
-        runs = events = tasks = keys = 0
-        while cut.runs_before is not None:
-            more, its_events, its_tasks, its_keys = await self._work(lambda db: retention.prune_runs(db, cut))
-            runs, events, tasks, keys = runs + more, events + its_events, tasks + its_tasks, keys + its_keys
-            if not more:
-                break
-        events += await self._repeat(retention.prune_events, cut.events_before)
-        tasks += await self._repeat(retention.prune_tasks, cut.tasks_before)
-        audit = await self._repeat(retention.prune_audit, cut.audit_before)
-        keys += await self._repeat(retention.prune_keys, cut.keys_before)
-        return Pruned(runs=runs, events=events, tasks=tasks, audit=audit, keys=keys)
+    async def claim_duty(self, name: str, *, every: float) -> bool:
+        """Whether it is this caller's turn. A clock that went back far does not put the turn off for long."""
+        query = (
+            "INSERT INTO duties (name, claimed_at) VALUES (:name, :now) ON CONFLICT (name) DO UPDATE"
+            " SET claimed_at = :now WHERE claimed_at <= :now - :every OR claimed_at > :now + :every"
+        )
 
-    async def _repeat(self, prune: Callable[..., int], before: float | None) -> int:
-        total = 0
-        if before is not None:
-            while gone := await self._work(partial(prune, before=before)):
-                total += gone
-        return total
+        def claim(db: sqlite3.Connection) -> bool:
+            # The clock is read under the lock, so that moments are in the order of the claims.
+            return bool(db.execute(query, {"name": name, "now": time.time(), "every": every}).rowcount)
+
+        return await self._work(claim)
+
+    async def prune(self, cut: RetentionCut, *, dry_run: bool = False) -> Pruned:
+        """Removes what is old enough; see `kneo_serv.store.sqlite.pruning`."""
+        if dry_run:
+            return await self._read(lambda db: retention.measure(db, cut))
+        return await prune(cut, read=self._read, work=self._work)
+
+    async def delete_run(self, run_id: RunId, *, audit: Sequence[AuditEvent] = ()) -> bool:
+        """Removes a run that has ended, with all that is its own but its audit."""
+        rows = array([audit_row(event) for event in audit])
+
+        def remove(db: sqlite3.Connection) -> bool:
+            # The audit takes its tenant from the run, which must still be there.
+            (over,) = db.execute(retention.IS_OVER, {"id": run_id, "terminal": retention.TERMINAL_TEXT}).fetchone()
+            if over:
+                db.execute(ADD_AUDIT, (rows,))
+                retention.remove_runs(db, [run_id])
+            return bool(over)
+
+        return await self._work(remove)
 
     async def health(self) -> StoreHealth:
         """What the writer's own connection says of itself, and the sizes of the files in bytes."""

@@ -9,12 +9,25 @@ import asyncio
 from collections.abc import Callable
 
 from kneo_serv.store.contract import Store
-from kneo_serv.testing.store_suite import journal, keys, leases, lists, pages, people, retention, sessions, tenants
+from kneo_serv.testing.store_suite import (
+    fleet,
+    journal,
+    keys,
+    leases,
+    lists,
+    pages,
+    people,
+    retention,
+    schedules,
+    sessions,
+    tenants,
+)
 from kneo_serv.testing.store_suite.case import CASES, Case
 
 __all__ = [
     "CASES",
     "Case",
+    "fleet",
     "journal",
     "keys",
     "leases",
@@ -23,6 +36,7 @@ __all__ = [
     "people",
     "prove",
     "retention",
+    "schedules",
     "sessions",
     "tenants",
 ]

@@ -2,6 +2,8 @@
 # ruff: noqa: S101 - these are tests
 
 import asyncio
+import hashlib
+import json
 from dataclasses import replace
 
 from kneo_serv.errors import StoreError
@@ -349,3 +351,23 @@ async def changes_are_noticed(store: Store) -> None:
     """The number stands still while nothing is written."""
     first = await store.changes()
     assert await store.changes() == first
+
+
+@case
+async def large_texts_come_back_as_they_were_written(store: Store) -> None:
+    """Whatever a store makes of them: events, their public forms, snapshots, also through the feed."""
+    large = (
+        json.dumps({"text": "the same words again and again ☕ " * 2_000}, ensure_ascii=False),
+        json.dumps({"text": hashlib.shake_256(b"seed").hexdigest(20_000)}),
+        json.dumps({"text": "z1:" * 5_000, "nul": "\0"}),
+        json.dumps("z1:"),
+    )
+    await store.create(new_run("a"))
+    rows = tuple(event(place, payload=text, public=large[0]) for place, text in enumerate(large, start=2))
+    state = json.dumps({"state": "kept " * 10_000})
+    await store.append(append("a", 1, events=rows, snapshot=state))
+    assert tuple(await store.events(run_id("a"), after=1)) == rows
+    assert tuple(item.row for item in await store.feed(after=1)) == rows
+    snapshot = await store.snapshot(run_id("a"))
+    assert snapshot is not None
+    assert snapshot.state == state

@@ -174,7 +174,7 @@ async def a_run_that_waits_for_a_timer_is_woken(store: Store) -> None:
     assert not await store.wake(run_id("unknown"))
     assert list(await store.runnable()) == [run_id("a")]
     kinds = {timer.kind for timer in await store.due_timers(kinds=tuple(TimerKind))}
-    assert kinds == {TimerKind.HUMAN_DEADLINE, TimerKind.RUN_DEADLINE}
+    assert kinds == set(TimerKind) - {TimerKind.RETRY}
 
 
 @case

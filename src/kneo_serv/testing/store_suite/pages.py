@@ -299,7 +299,7 @@ async def gauges_tell_how_much_there_is(store: Store) -> None:
     await store.append(append("d", 1, _blocked(), opened=opened))
     runs = empty | {RunStatus.CREATED: 3, RunStatus.BLOCKED: 1}
     # The lease of b has run out, so that it may be claimed again.
-    assert await store.gauges() == Gauges(runs, 2, START + 1, 2, START + 8, 1)
+    assert await store.gauges() == Gauges(runs, 2, START + 1, 2, START + 8, 1, {"default": 1})
     for name in "abcd":
         await store.append(append(name, 2 if name == "d" else 1, ended(RunStatus.COMPLETED)))
     assert await store.gauges() == Gauges(empty | {RunStatus.COMPLETED: 4}, 0, None, 0, None, 0)

@@ -1,6 +1,7 @@
 """Pruning: only what is over, only what is old."""
 # ruff: noqa: S101 - these are tests
 
+import asyncio
 from dataclasses import replace
 
 from kneo_serv.model.idempotency import IdempotencyKey
@@ -10,7 +11,7 @@ from kneo_serv.model.run import RunStatus
 from kneo_serv.model.task import TaskStatus
 from kneo_serv.store.contract import Appended, Pruned, RetentionCut, Store, TaskClosing
 from kneo_serv.testing.store_suite.case import case
-from kneo_serv.testing.store_suite.samples import START, append, audit, ended, new_run, run_id, task
+from kneo_serv.testing.store_suite.samples import START, append, audit, ended, event, new_run, run_id, task
 
 _ENDED = (RunStatus.COMPLETED, RunStatus.FAILED)
 _ALL = tuple(RunStatus)
@@ -42,9 +43,10 @@ async def a_cut_that_names_nothing_removes_nothing(store: Store) -> None:
 async def old_ended_runs_go_with_all_that_is_theirs(store: Store) -> None:
     """But not their audit; younger ones and other statuses stay."""
     await _fill(store)
-    assert await store.prune(RetentionCut(runs_before=START + 100, run_statuses=_ENDED)) == Pruned(
-        runs=1, events=4, tasks=1
-    )
+    cut = RetentionCut(runs_before=START + 100, run_statuses=_ENDED)
+    assert await store.prune(cut, dry_run=True) == Pruned(runs=1, events=4, tasks=1)
+    assert await store.count_runs(RunFilter()) == 4
+    assert await store.prune(cut) == Pruned(runs=1, events=4, tasks=1)
     assert await store.get_run(run_id("old")) is None
     assert list(await store.events(run_id("old"))) == []
     assert await store.snapshot(run_id("old")) is None
@@ -70,7 +72,9 @@ async def a_living_run_is_never_touched(store: Store) -> None:
         audit_before=_LATER * 2,
         keys_before=0.0,
     )
+    foreseen = await store.prune(everything, dry_run=True)
     pruned = await store.prune(everything)
+    assert pruned == foreseen
     assert (pruned.runs, pruned.audit) == (3, 3)
     assert await store.count_runs(RunFilter()) == 1
     assert len(await store.events(run_id("live"))) == 3
@@ -84,6 +88,7 @@ async def events_tasks_and_audit_go_by_themselves(store: Store) -> None:
     """Of what has ended; the runs stay."""
     await _fill(store)
     cut = RetentionCut(events_before=START + 100, tasks_before=START + 100, audit_before=START + 100)
+    assert await store.prune(cut, dry_run=True) == Pruned(events=8, tasks=3, audit=3)
     assert await store.prune(cut) == Pruned(events=8, tasks=3, audit=3)
     assert await store.count_runs(RunFilter()) == 4
     assert list(await store.events(run_id("old"))) == []
@@ -124,3 +129,48 @@ async def keys_go_with_their_runs_or_by_their_age(store: Store) -> None:
     assert await store.prune(RetentionCut(keys_before=kept.created_at + 1)) == Pruned(keys=1)
     again = IdempotencyKey("runs:create", "anna", "live", "another")
     assert await store.append(append("live", 1, key=again)) == Appended(2)
+
+
+@case
+async def much_that_is_old_goes_in_many_bounded_transactions(store: Store) -> None:
+    """All of it, also of runs with many events."""
+    for number in range(250):
+        await store.create(new_run(f"r{number}"))
+        many = tuple(event(seq) for seq in range(2, 32))
+        await store.append(append(f"r{number}", 1, ended(), events=many, audit=(audit(f"r{number}"),)))
+    await store.create(new_run("live"))
+    cut = RetentionCut(runs_before=START + 100, run_statuses=(RunStatus.COMPLETED,), audit_before=START + 100)
+    events = RetentionCut(events_before=START + 100)
+    foreseen = await store.prune(events, dry_run=True)
+    assert foreseen == Pruned(events=250 * 31)
+    assert await store.prune(events) == foreseen
+    assert await store.prune(events) == Pruned()
+    assert await store.prune(cut) == Pruned(runs=250, audit=250)
+    assert await store.count_runs(RunFilter()) == 1
+
+
+@case
+async def a_run_that_has_ended_is_deleted_by_itself(store: Store) -> None:
+    """With all that is its own but its audit; a living one never."""
+    await _fill(store)
+    deleted = audit("deleted", event_type="run.deleted", run_id=run_id("old"))
+    assert await store.delete_run(run_id("old"), audit=(deleted,))
+    assert await store.get_run(run_id("old")) is None
+    assert list(await store.events(run_id("old"))) == []
+    assert await store.get_task(ContinuationId("cont_old")) is None
+    assert await store.count_audit(AuditFilter(run_id=run_id("old"))) == 2
+    for name in ("live", "old"):
+        refused = audit(f"not-{name}", event_type="run.deleted", run_id=run_id(name))
+        assert not await store.delete_run(run_id(name), audit=(refused,))
+    assert await store.count_audit(AuditFilter(event_type="run.deleted")) == 1
+    assert await store.count_runs(RunFilter()) == 3
+
+
+@case
+async def a_duty_is_one_callers_turn_at_a_time(store: Store) -> None:
+    """Of many who ask at once one gets it, and nobody before the time is over."""
+    asked = await asyncio.gather(*(store.claim_duty("retention", every=3600) for _ in range(8)))
+    assert sorted(asked) == [False] * 7 + [True]
+    assert not await store.claim_duty("retention", every=3600)
+    assert await store.claim_duty("another", every=3600)
+    assert await store.claim_duty("retention", every=0)

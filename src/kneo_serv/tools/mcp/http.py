@@ -4,7 +4,7 @@ import asyncio
 import json
 import ssl
 import tempfile
-from collections.abc import AsyncIterator, Callable, Mapping
+from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
 from contextvars import ContextVar
 from dataclasses import dataclass
@@ -17,6 +17,7 @@ import httpx2
 from mcp.client.sse import sse_client
 from mcp.client.streamable_http import streamable_http_client
 
+from kneo_serv.model.secret import RESERVED_PREFIX, Secrets
 from kneo_serv.tools.mcp.bounded_lines import BoundedLines, instead_of
 from kneo_serv.tools.mcp.config import ServerConfig, Transport
 from kneo_serv.tools.mcp.connection import ConnectionLostError
@@ -48,7 +49,7 @@ exchange: ContextVar[Exchange | None] = ContextVar("kneo_serv_mcp_exchange", def
 async def http_streams(
     config: ServerConfig,
     *,
-    environ: Mapping[str, str],
+    secrets: Secrets,
     connect_seconds: float,
     limit: int,
     refused: Callable[[str], None],
@@ -61,7 +62,7 @@ async def http_streams(
     Raises:
         ConnectionLostError: certificates or keys cannot be used; names the field.
     """
-    context = await asyncio.to_thread(tls_context, config, environ)  # reads files
+    context = await asyncio.to_thread(tls_context, config, secrets)  # reads files
     silence = config.sse_read_timeout
     if config.transport is Transport.HTTP:
         async with (
@@ -89,13 +90,13 @@ async def http_streams(
         yield streams
 
 
-def tls_context(config: ServerConfig, environ: Mapping[str, str]) -> ssl.SSLContext:
+def tls_context(config: ServerConfig, secrets: Secrets) -> ssl.SSLContext:
     """How certificates are checked, and which one is shown.
 
     Raises:
         ConnectionLostError: a file or key cannot be read; names the field, never a content.
     """
-    key_text = _secret_key(config, environ)
+    key_text = _secret_key(config, secrets)
     step = "ca_bundle"
     try:
         context = ssl.create_default_context(cafile=config.ca_bundle)
@@ -118,14 +119,23 @@ def tls_context(config: ServerConfig, environ: Mapping[str, str]) -> ssl.SSLCont
     return context
 
 
-def _secret_key(config: ServerConfig, environ: Mapping[str, str]) -> str | None:
+def _secret_key(config: ServerConfig, secrets: Secrets) -> str | None:
     """The key that `client_key_ref` names, or the path of its file."""
     if config.client_key_ref is None:
         return None
     if config.client_cert is None:
         raise ConnectionLostError("client_key_ref goes with a client_cert, and there is none", lacking=True)
-    value = environ.get(config.client_key_ref, "").strip()
+    variable = secrets.variable(config.client_key_ref)
+    for name in (config.client_key_ref, variable):
+        if name.startswith(RESERVED_PREFIX):
+            raise ConnectionLostError(
+                f"client_key_ref must not name {name}: variables that begin with {RESERVED_PREFIX} belong to the "
+                "platform",
+                lacking=True,
+            )
+    value = secrets.value(variable)
     if not value:
+        # Not what it stands for: who mistook that place for the key itself put the key there.
         raise ConnectionLostError(
             f"{config.client_key_ref} is not set; client_key_ref names it as the variable that holds the client's key",
             lacking=True,

@@ -2,10 +2,11 @@
 
 import math
 from collections.abc import Mapping
-from dataclasses import dataclass
-from typing import Protocol, Self
+from dataclasses import dataclass, field
+from typing import Any, Protocol, Self
 
 from kneo_serv.errors import SettingsError
+from kneo_serv.model.secret import Secrets
 
 MAX_BACKOFF_SECONDS = 60.0
 """No wait before a repetition is longer."""
@@ -21,7 +22,7 @@ _VARIABLES: Mapping[str, str] = {
 
 @dataclass(frozen=True, slots=True)
 class McpOptions:
-    """Numbers of one pool of MCP sessions. Times in seconds."""
+    """How one pool of MCP sessions asks. Times in seconds."""
 
     connect_seconds: float = 30.0
     """How long a server may take to start, or to be reached, and to introduce itself."""
@@ -37,6 +38,8 @@ class McpOptions:
     """How long sessions have to end in peace when all are closed; then their processes are killed."""
     max_response_bytes: int = 1024 * 1024
     """The largest message that is taken from a server, where its config says nothing."""
+    secrets: Secrets | None = field(default=None, compare=False)
+    """Which variables hold the keys that configs name; without it, each name is that of a variable."""
 
     def wait_seconds(self, repetition: int) -> float:
         """The wait before a repetition; 1 is the first one."""
@@ -49,12 +52,12 @@ class McpOptions:
         Raises:
             SettingsError: a variable holds no number, or a negative one.
         """
-        values: dict[str, float | int] = {}
+        values: dict[str, Any] = {}
         for variable, name in _VARIABLES.items():
             text = environ.get(variable, "").strip()
             if text:
                 values[name] = _number(variable, text, whole=name == "retries")
-        return cls(**values)  # type: ignore[arg-type]  # `retries` is an int, and the others are not
+        return cls(**values)
 
 
 class RetryRule(Protocol):

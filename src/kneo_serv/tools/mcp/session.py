@@ -21,6 +21,7 @@ from mcp.types import (
 )
 
 from kneo_serv import __version__
+from kneo_serv.model.secret import Secrets
 from kneo_serv.tools.mcp.bounded_lines import TOO_LARGE
 from kneo_serv.tools.mcp.config import ServerConfig, Transport
 from kneo_serv.tools.mcp.connection import ConnectionLostError, RefusedError, WatchedMessages
@@ -225,7 +226,7 @@ class Session:
             return
         async with http_streams(
             config,
-            environ=self._environ,
+            secrets=options.secrets or Secrets(self._environ),
             connect_seconds=options.connect_seconds,
             limit=limit,
             refused=self._refused,

@@ -1,4 +1,4 @@
-"""Filters, sorts and cursors of lists as SQL."""
+"""Filters, sorts and cursors of lists as SQL that every backend understands; values stand for question marks."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -9,7 +9,6 @@ from kneo_serv.model.ids import RunId
 from kneo_serv.model.page import NO_TENANT, AuditFilter, Page, RunFilter
 from kneo_serv.model.run import PAUSED, RunStatus
 from kneo_serv.model.task import TaskStatus
-from kneo_serv.store.sqlite.jsontext import dumps
 
 
 @dataclass(frozen=True, slots=True)
@@ -103,19 +102,20 @@ def _sort(page: Page, rows: str, sorts: dict[str, bool], default: str, *, descen
     return Sort(column, descending if page.descending is None else page.descending, id_, sorts[column])
 
 
-def run_conditions(filters: RunFilter) -> list[Condition]:
-    """Conditions on `runs` beside `run_outputs`."""
+def run_conditions(filters: RunFilter, *, like: str = "LIKE") -> list[Condition]:
+    """Conditions on `runs` beside `run_outputs`; `like` compares with a pattern without regard to case."""
     found = _equal(filters, "workflow_kind", "workflow_name", "agent_name", "session_id", "target")
     found += [*_tenant(filters.tenant), *_between(filters.created_after, filters.created_before)]
     if filters.status:
-        wanted = dumps(statuses(filters)).decode()
-        found.append(Condition("status", "status IN (SELECT value FROM json_each(?))", (wanted,)))
+        wanted = statuses(filters)
+        found.append(Condition("status", f"status IN ({', '.join('?' * len(wanted))})", tuple(wanted)))
     if filters.has_error is not None:
         found.append(Condition("error_type", f"error_type IS {'NOT ' if filters.has_error else ''}NULL"))
     if filters.q:
         # Only what is public is searched: else a search could guess secrets letter by letter.
         pattern = f"%{_escape(filters.q)}%"
-        text = "(coalesce(public_output_text, output_text) LIKE ? ESCAPE '\\' OR error_message LIKE ? ESCAPE '\\')"
+        output = "coalesce(public_output_text, output_text)"
+        text = f"({output} {like} ? ESCAPE '\\' OR error_message {like} ? ESCAPE '\\')"
         found.append(Condition("output_text", text, (pattern, pattern)))
     return found
 

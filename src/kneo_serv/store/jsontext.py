@@ -1,7 +1,8 @@
-"""Rows as JSON text, the form in which a whole batch reaches SQLite as one value.
+"""Rows as JSON text, the form in which a whole batch reaches a database as one value.
 
-One statement with one value instead of one statement for each row: between two statements Python's interpreter lock
-changes hands, and callers that compute would keep the writer waiting for each row anew.
+One statement with one value instead of one statement for each row. On SQLite, the interpreter lock changes hands
+between two statements, and callers that compute would keep the writer waiting for each row anew; on PostgreSQL, each
+statement is a round trip.
 """
 
 import re
@@ -10,7 +11,8 @@ from typing import Any
 
 import orjson
 
-# SQLite ends a text at a NUL, so it is replaced where it stands unescaped; an escaped one inside JSON text is kept.
+# SQLite ends a text at a NUL and PostgreSQL refuses it, so it is replaced where it stands unescaped; an escaped one
+# inside JSON text is kept.
 _NUL = re.compile(rb"(?<!\\)((?:\\\\)*)\\u0000")
 
 
@@ -33,6 +35,14 @@ def array(fragments: Sequence[bytes]) -> str:
 def loads(text: str) -> Any:
     """Plain values of a JSON text."""
     return orjson.loads(text)
+
+
+def plain(text: str) -> str:
+    """The text as a database can keep it, with U+FFFD for NUL and lone surrogates."""
+    if text.isascii():
+        return text.replace("\0", "\ufffd") if "\0" in text else text
+    cleaned: str = _encodable(text)
+    return cleaned.replace("\0", "\ufffd")
 
 
 def _encodable(value: Any) -> Any:
