@@ -14,6 +14,7 @@ from kneo_serv.model.page import Page, RunFilter
 from kneo_serv.model.plan import AgentPlan, Plan
 from kneo_serv.model.run import Phase, RunRecord
 from kneo_serv.model.task import Decision, HumanResponse
+from kneo_serv.platform.forking import ForkRequest
 from kneo_serv.platform.options import PlatformOptions
 from kneo_serv.platform.platform import Platform, Submission
 from kneo_serv.spec import SpecCompiler
@@ -193,6 +194,7 @@ def plan(name: str) -> Plan:
 
 PLANS = {name: plan(name) for name in SPECS}
 CREATE = IdempotencyKey("runs:create", "client", "one", "body")
+FORK = IdempotencyKey("runs:fork", "client", "one", "body")
 RESUME = IdempotencyKey("human:resume", "client", "one", "body")
 
 
@@ -227,8 +229,8 @@ async def _live(
         ),
     )
     await platform.open()
-    if way == "keyed":
-        await _ask_with_keys(platform, name)
+    if way in ("keyed", "forked"):
+        await (_ask_with_keys if way == "keyed" else _fork_with_key)(platform, name)
         await platform.close(timeout=5)
         return
     run_id = await _begun(platform, name)
@@ -255,6 +257,15 @@ async def _ask_with_keys(platform: Platform, name: str) -> None:
     (task,) = await platform.store.list_tasks(run_id=record.id, status=None)
     await platform.answer(task.continuation_id, HumanResponse(task.request.id, Decision.APPROVED), key=RESUME)
     await platform.run_to_rest(record.id, patience=None)
+
+
+async def _fork_with_key(platform: Platform, name: str) -> None:
+    """The life of a client who decides otherwise in a fork, and sends all requests again."""
+    record = await platform.start(Submission(PLANS[name], "the report"), hold=True, key=CREATE)
+    await platform.run_to_rest(record.id, patience=None)
+    decided = ForkRequest(answer=HumanResponse("", Decision.EDITED, "by hand"))
+    made = await platform.fork(record.id, decided, hold=True, key=FORK)
+    await platform.run_to_rest(made.run_id, patience=None)
 
 
 async def _begun(platform: Platform, name: str) -> RunId | None:

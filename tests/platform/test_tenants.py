@@ -29,7 +29,7 @@ def test_a_fork_belongs_to_the_tenant_of_its_parent(tmp_path: Path) -> None:
     async def story() -> None:
         async with opened(tmp_path) as platform:
             parent = await run(platform, plan(step("upper"), person()), tenant="north")
-            child = await platform.fork(parent.id, ForkRequest(), at_sequence=1, hold=True)
+            child = (await platform.fork(parent.id, ForkRequest(), at_sequence=1, hold=True)).run_id
             record = await platform.run_to_rest(child, patience=PATIENCE)
             assert (record.tenant, (await task_of(platform, child)).tenant) == ("north", "north")
             assert await platform.store.count_runs(RunFilter(tenant="north")) == 2

@@ -121,6 +121,12 @@ def test_who_waits_for_the_run_of_another_request_is_told_when_patience_ends(cli
     assert send(client, "k", WAITS, wait=0.05).json()["status"] == "completed"
 
 
+def test_how_long_somebody_waits_is_no_part_of_the_request(client: TestClient) -> None:
+    first, again = send(client, "k", STEPS, wait=20), send(client, "k", STEPS)
+    assert again.json() == first.json()
+    assert total(client) == 1
+
+
 def test_continuing_with_a_key_is_done_once(client: TestClient) -> None:
     spec = copy.deepcopy(STEPS)
     spec["components"]["functions"]["shout"]["implementation"] = "tests.service.test_runs.fail_while_broken"

@@ -1,7 +1,7 @@
 """How errors are shown: as words on stderr, or as JSON on stdout when JSON was asked for."""
 
 from kneo_serv.cli.findings import lines_of, tally
-from kneo_serv.cli.refusal import ServiceFault
+from kneo_serv.cli.refusal import code_of
 from kneo_serv.cli.terminal import fail, note, show_json
 from kneo_serv.errors import KneoError
 
@@ -16,8 +16,7 @@ _HINTS = {
 def show_failure(error: KneoError, *, as_json: bool) -> None:
     """Shows an error with what may help; under `as_json` all of it as one JSON object on stdout."""
     if as_json:
-        code = error.wire_code if isinstance(error, ServiceFault) else error.code
-        show_json({"error": {"code": code, "message": error.message, **error.facts()}})
+        show_json({"error": {"code": code_of(error), "message": error.message, **error.facts()}})
         return
     report = getattr(error, "report", None)
     if report is None:
@@ -32,5 +31,4 @@ def show_failure(error: KneoError, *, as_json: bool) -> None:
 
 def _hint(error: KneoError) -> str | None:
     own: str | None = getattr(error, "hint", None)
-    code = error.wire_code if isinstance(error, ServiceFault) else error.code
-    return own or _HINTS.get(code)
+    return own or _HINTS.get(code_of(error))

@@ -23,6 +23,8 @@ class Listener:
     on_text: "Callable[[TextDelta], None] | None" = None
     on_remark: Callable[[str], None] = lambda text: None
     """Hears in words what there is no event for."""
+    is_deaf: bool = False
+    """Nobody hears of anything, so that nothing need be fetched to be told."""
 
 
 @contextmanager
@@ -35,7 +37,7 @@ def following(*, silent: bool, stream: bool = True) -> Iterator[Listener]:
     """
     if silent:
         with redirect_stdout(sys.stderr):
-            yield Listener(_say_nothing)
+            yield Listener(_say_nothing, is_deaf=True)
     elif sys.stderr.isatty() and os.environ.get("TERM") != "dumb":
         from kneo_serv.cli.live import watching
 

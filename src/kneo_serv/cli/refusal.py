@@ -49,6 +49,11 @@ class NotOffered(ServiceFault):
         )
 
 
+def code_of(error: KneoError) -> str:
+    """The stable word for what went wrong, here or at a service."""
+    return error.wire_code if isinstance(error, ServiceFault) else error.code
+
+
 class Interrupted(KeyboardInterrupt):
     """Somebody stopped waiting; `message` says what goes on all the same."""
 

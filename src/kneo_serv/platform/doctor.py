@@ -10,7 +10,7 @@ from kneo_serv.engine import evolve, open_tasks, posture
 from kneo_serv.model.codec import CodecError, decode
 from kneo_serv.model.event import Recorded
 from kneo_serv.model.ids import RunId
-from kneo_serv.model.page import Page, RunFilter
+from kneo_serv.model.page import Cursor, Page, RunFilter
 from kneo_serv.model.plan import Plan
 from kneo_serv.model.run import Phase, Run, RunRecord
 from kneo_serv.model.task import HumanTask
@@ -33,24 +33,46 @@ class Finding:
     message: str
 
 
+@dataclass(frozen=True, slots=True)
+class Look:
+    """What a look through some journals has found."""
+
+    findings: Sequence[Finding]
+    checked: int
+    """Runs that were looked at."""
+    last: Cursor | None
+    """The oldest of them; None when there was none."""
+
+
 async def check_journals(store: Store, *, limit: int | None = None) -> list[Finding]:
     """What is wrong with the newest `limit` runs (None means all); empty when nothing is.
 
     Works on a store in use: only what a second look still finds is told.
     """
     findings: list[Finding] = []
-    offset = 0
-    while limit is None or offset < limit:
-        size = _PAGE if limit is None else min(_PAGE, limit - offset)
-        records = await store.list_runs(RunFilter(), Page(limit=size, offset=offset, sort="created_at"))
-        if not records:
+    after: Cursor | None = None
+    left = math.inf if limit is None else limit
+    while left > 0:
+        look = await look_through(store, limit=int(min(_PAGE, left)), after=after)
+        findings += look.findings
+        if look.last is None:
             break
-        timers = await _timers(store)
-        for record in records:
-            if await _check(store, record.id, timers):
-                findings += await _check(store, record.id, await _timers(store))
-        offset += len(records)
+        after = look.last
+        left -= look.checked
     return findings
+
+
+async def look_through(store: Store, *, limit: int, after: Cursor | None = None, tenant: str | None = None) -> Look:
+    """The same of `limit` runs at most, the newest of those that are older than `after`; of a tenant's, or of all."""
+    findings: list[Finding] = []
+    records = await store.list_runs(
+        RunFilter(tenant=tenant), Page(limit=limit, sort="created_at", descending=True, after=after)
+    )
+    timers = await _timers(store) if records else ()
+    for record in records:
+        if await _check(store, record.id, timers):
+            findings += await _check(store, record.id, await _timers(store))
+    return Look(findings, len(records), Cursor(records[-1].created_at, records[-1].id) if records else None)
 
 
 async def _timers(store: Store) -> Sequence[Timer]:

@@ -17,29 +17,29 @@ from kneo_serv.engine.forks import input_place
 from kneo_serv.errors import (
     InvalidRequestError,
     KneoError,
-    LockAcquisitionError,
+    NotFoundError,
     RequestIdMismatchError,
     RunStateConflictError,
 )
 from kneo_serv.model import event as ev
-from kneo_serv.model.clock import Clock
 from kneo_serv.model.codec import CodecError, decode
+from kneo_serv.model.idempotency import IdempotencyKey
 from kneo_serv.model.ids import Owner, PlanHash, RunId
 from kneo_serv.model.plan import AgentPlan, ModelPlan, Plan
 from kneo_serv.model.quick import replace
 from kneo_serv.model.run import Phase, Run, RunRecord, RunStatus, StepState
 from kneo_serv.model.task import Decision, HumanResponse
-from kneo_serv.platform.auditing import audit_event
+from kneo_serv.platform.auditing import audit_event, audit_of
 from kneo_serv.platform.chance import RandomIds
 from kneo_serv.platform.draft import Draft
 from kneo_serv.platform.humans import check_answer
-from kneo_serv.platform.journal import Journal, RunJournal, event_row, public_text
+from kneo_serv.platform.journal import Journal, event_row, private, public_text
 from kneo_serv.platform.needs import needs_of
 from kneo_serv.platform.past import ForkPreview, Past
 from kneo_serv.platform.tasks import tasks_opened
 from kneo_serv.platform.workers import Workers
 from kneo_serv.spec.build.plans import plan_hash
-from kneo_serv.store.contract import Appended, Claim, EventRow, NewRun, Store, Timer, TimerKind
+from kneo_serv.store.contract import Claim, EventRow, NewRun, Store, Timer, TimerKind
 
 type AgentProblem = Callable[[AgentPlan], str | None]
 """Why an agent cannot run here; None when it can."""
@@ -64,6 +64,18 @@ class ForkConsentRequiredError(KneoError, RuntimeError):
         self.run_id = preview.run_id
         self.at_sequence = preview.at_sequence
         self.repeated_side_effects = [item.to_dict() for item in effects]
+
+
+@dataclass(frozen=True, slots=True)
+class Forked:
+    """A fork that was made."""
+
+    run_id: RunId
+    """Of the new run."""
+    at_sequence: int | None
+    """The checkpoint of its parent with which it begins; None where retention has removed what says so."""
+    seq: int
+    """Number of the last event that the fork itself wrote; what is done in the new run comes behind it."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -93,7 +105,6 @@ class Forks:
         journal: Journal,
         workers: Workers,
         owner: Owner,
-        clock: Clock,
         ids: RandomIds,
         lease_seconds: float,
     ) -> None:
@@ -101,7 +112,6 @@ class Forks:
         self._journal = journal
         self._workers = workers
         self._owner = owner
-        self._clock = clock
         self._ids = ids
         self._lease_seconds = lease_seconds
 
@@ -135,16 +145,18 @@ class Forks:
         at_sequence: int | None = None,
         hold: bool = False,
         problem: AgentProblem | None = None,
-    ) -> RunId:
+        key: IdempotencyKey | None = None,
+    ) -> Forked:
         """Makes the new run: durable when it returns. With `hold` it is leased to this process and executed at once.
 
-        `problem` is asked about every agent whose model changes.
+        `problem` is asked about every agent whose model changes; `key` is bound to the new run with the same write.
 
         Raises:
             NotFoundError: there is no such run.
             InvalidRequestError: no such checkpoint, or what is to be changed does not fit it.
             RequestIdMismatchError, DecisionNotAllowedError: the answer does not fit the question.
             ForkConsentRequiredError: side effects may be repeated.
+            KeyTaken: the key stands for something already.
         """
         past = await Past.of(self._store, run_id)
         sequence = past.sequence(at_sequence)
@@ -153,27 +165,40 @@ class Forks:
         now = await self._store.now()
         draft = Draft(plan, replace(parent, id=self._ids.run(now)), now)
         draft.add(_forked(past, sequence, request, plan, now))
-        question = None if request.answer is None else self._question(draft, parent, request.answer)
+        if request.answer is not None:
+            self._answer(draft, parent, request.answer, request.actor)
         preview = past.preview(sequence)
         if preview.repeated_side_effects and not request.accept_side_effects:
             raise ForkConsentRequiredError(preview)
-        rows = (*past.rows[: parent.seq], event_row(draft.events[0]))
-        held = hold or question is not None
-        await self._store.create(self._new_run(past.record, draft, rows, request.actor, held=held))
+        rows = (*past.rows[: parent.seq], *(event_row(recorded) for recorded in draft.events))
+        await self._store.create(self._new_run(past.record, draft, rows, request.actor, held=hold, key=key))
         child = draft.run.id
-        if question is not None and request.answer is not None:
-            await self._answer(child, question, request.answer, request.actor)
         if hold:
             self._workers.execute(Claim(child, 1))
-        elif held:
-            await self._store.release(child, owner=self._owner, fence=1)
-        return child
+        return Forked(child, sequence, draft.run.seq)
+
+    async def made_with(self, key: IdempotencyKey, run_id: RunId) -> Forked:
+        """The fork that the key stands for, as it was made. Raises NotFoundError where retention has removed it."""
+        bound = await self._store.get_key(key.scope, key.principal, key.key)
+        record = await self._store.get_run(run_id)
+        if bound is None or record is None:
+            raise NotFoundError("run", run_id)
+        found = [row for row in await self._store.events(run_id) if row.kind == ev.RunForked.KIND]
+        forked = private(found[-1]).event if found else None
+        return Forked(run_id, forked.at_sequence if isinstance(forked, ev.RunForked) else None, bound.from_seq)
 
     def _new_run(
-        self, record: RunRecord, draft: Draft, rows: tuple[EventRow, ...], actor: str | None, *, held: bool
+        self,
+        record: RunRecord,
+        draft: Draft,
+        rows: tuple[EventRow, ...],
+        actor: str | None,
+        *,
+        held: bool,
+        key: IdempotencyKey | None,
     ) -> NewRun:
         run, at, event = draft.run, draft.run.at, draft.events[0].event
-        assert isinstance(event, ev.RunForked)  # noqa: S101 - the draft was made with this one event
+        assert isinstance(event, ev.RunForked)  # noqa: S101 - a draft of a fork begins with this event
         stand = posture(run)
         child = RunRecord(
             id=run.id,
@@ -217,49 +242,35 @@ class Forks:
         audit = (
             audit_event(self._ids, "run.created", draft.at, run.id, None, actor, created),
             audit_event(self._ids, "run.forked", draft.at, run.id, None, actor, facts),
+            *audit_of(draft, stand, self._ids),
         )
-        return NewRun(child, self._journal.plan_text(draft.plan), rows, timers, audit, self._lease_seconds)
+        plan = self._journal.plan_text(draft.plan)
+        return NewRun(child, plan, rows, timers, audit, self._lease_seconds, key=key)
 
-    def _question(self, draft: Draft, parent: Run, answer: HumanResponse) -> AskHuman:
-        """The question of the new run that the answer is for."""
+    def _answer(self, draft: Draft, parent: Run, answer: HumanResponse, actor: str | None) -> None:
+        """Asks the question of the new run that the answer is for, and answers it, before anybody else can."""
         asked = _asked(parent, answer)
         for command in decide(draft.plan, draft.run, draft.at):
             if isinstance(command, AskHuman) and command.key == asked.key:
-                ahead = Draft(draft.plan, draft.run, draft.at)
                 for event in begin(draft.plan, draft.run, command, now=draft.at, ids=self._ids):
-                    ahead.add(event)
-                (task,) = tasks_opened(ahead.plan, ahead.events, ahead.runs)
+                    draft.add(event)
+                (task,) = tasks_opened(draft.plan, draft.events, draft.runs)
                 check_answer(task, replace(answer, request_id=task.request.id))
-                return command
+                draft.add(
+                    ev.HumanAnswered(
+                        asked.key,
+                        asked.step_id,
+                        task.continuation_id,
+                        task.request.id,
+                        Decision(answer.decision),
+                        answer.content,
+                        answer.selected_option,
+                        actor,
+                        metadata=answer.metadata,
+                    )
+                )
+                return
         raise InvalidRequestError(f"From here a fork asks nobody at step {asked.step_id!r}: leave the answer out.")
-
-    async def _answer(self, child: RunId, question: AskHuman, answer: HumanResponse, actor: str | None) -> None:
-        """Asks and answers before anybody else can, since the lease is ours and nothing has begun."""
-        opened = await self._journal.open(child)
-        now = self._clock.now()
-        asking = opened.draft(now)
-        for event in begin(opened.plan, opened.run, question, now=now, ids=self._ids):
-            asking.add(event)
-        asked = next(recorded.event for recorded in asking.events if isinstance(recorded.event, ev.HumanAsked))
-        given = ev.HumanAnswered(
-            asked.key,
-            asked.step_id,
-            asked.continuation_id,
-            asked.request.id,
-            Decision(answer.decision),
-            answer.content,
-            answer.selected_option,
-            actor,
-            metadata=answer.metadata,
-        )
-        await self._append(opened, asking)
-        answering = opened.draft(now)
-        answering.add(given)
-        await self._append(opened, answering)
-
-    async def _append(self, opened: RunJournal, draft: Draft) -> None:
-        if not isinstance(await opened.append(draft, owner=self._owner, fence=1), Appended):
-            raise LockAcquisitionError(f"Run {opened.run.id}")
 
 
 def _forked(past: Past, sequence: int, request: ForkRequest, plan: Plan, now: float) -> ev.RunForked:

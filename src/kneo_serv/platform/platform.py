@@ -8,7 +8,7 @@ from typing import Any
 
 from kneo_serv.dispatch import DispatcherFactory, EmbeddedDispatcher
 from kneo_serv.engine import posture
-from kneo_serv.errors import LockAcquisitionError, NotFoundError, RunStateConflictError
+from kneo_serv.errors import InvalidRequestError, LockAcquisitionError, NotFoundError, RunStateConflictError
 from kneo_serv.model import event as ev
 from kneo_serv.model.clock import Clock
 from kneo_serv.model.idempotency import IdempotencyKey
@@ -24,7 +24,7 @@ from kneo_serv.platform.equipment import Runtimes
 from kneo_serv.platform.export import export_lines
 from kneo_serv.platform.feed import Feed, FeedFilter, FeedStretch
 from kneo_serv.platform.fleet import Fleet
-from kneo_serv.platform.forking import AgentProblem, ForkRequest, Forks
+from kneo_serv.platform.forking import AgentProblem, Forked, ForkRequest, Forks
 from kneo_serv.platform.hints import Hints
 from kneo_serv.platform.humans import Humans
 from kneo_serv.platform.journal import (
@@ -120,7 +120,6 @@ class Platform:
             journal=self._journal,
             workers=self._workers,
             owner=self._owner,
-            clock=self._clock,
             ids=self._ids,
             lease_seconds=self.options.lease_seconds,
         )
@@ -313,15 +312,30 @@ class Platform:
         at_sequence: int | None = None,
         hold: bool = False,
         problem: AgentProblem | None = None,
-    ) -> RunId:
-        """Takes in a run that begins with another one's history; raises as `Forks.fork`, and QueueFullError."""
-        parent = await self.record(run_id)
-        await self.fleet.admit(parent.queue, parent.tenant)
-        hold = hold and self._workers.serves(parent.queue)
-        child = await self.forks.fork(run_id, request, at_sequence=at_sequence, hold=hold, problem=problem)
-        if not hold:
-            self._dispatcher.submit()
-        return child
+        key: IdempotencyKey | None = None,
+    ) -> Forked:
+        """Takes in a run that begins with another one's history.
+
+        A key that stands for the same fork already gives the one of then. Raises as `Forks.fork`, QueueFullError, and
+        IdempotencyKeyConflictError when the key stands for another request.
+        """
+
+        async def make() -> Forked:
+            if request.model is not None and self.options.require_spec_bundles:
+                raise InvalidRequestError("Only signed specs are run here: a fork keeps the model of its run.")
+            parent = await self.record(run_id)
+            await self.fleet.admit(parent.queue, parent.tenant)
+            held = hold and self._workers.serves(parent.queue)
+            made = await self.forks.fork(run_id, request, at_sequence=at_sequence, hold=held, problem=problem, key=key)
+            if not held:
+                self._dispatcher.submit()
+            return made
+
+        async def again(child: RunId) -> Forked:
+            assert key is not None  # noqa: S101 - without a key nothing was made before
+            return await self.forks.made_with(key, child)
+
+        return await once(self.store, key, make, again)
 
     async def run_to_rest(self, run_id: RunId, *, patience: float | None) -> RunRecord:
         """Executes the run here, or waits while others do, until it rests or ends or `patience` seconds are over.

@@ -57,10 +57,15 @@ async def admit(request: Request, scope: str, route: str) -> AuthPrincipal:
             "An API key is needed here. The header Authorization takes it, after the word Bearer.",
             headers={"WWW-Authenticate": "Bearer"},
         )
+    demand(request, caller, scope, route)
+    return caller
+
+
+def demand(request: Request, caller: AuthPrincipal, scope: str, route: str) -> None:
+    """Lets nobody pass without the scope. Raises RequestRefused: 403."""
     if not caller.has_scope(scope):
         _note(request, "forbidden", scope, route, caller, "the scope is missing")
         raise RequestRefused("forbidden", f"Missing required scope: {scope}", required_scope=scope)
-    return caller
 
 
 async def still_admitted(request: Request, caller: AuthPrincipal, scope: str) -> bool:

@@ -50,9 +50,15 @@ def answer_at(rest: Rest) -> tuple[int, dict[str, Any]]:
     return (202 if result.human_intervention_required else 200), body
 
 
-def still_running(record: RunRecord) -> tuple[int, dict[str, Any]]:
-    """The answer about a run that goes on, or of which nobody could say more: 202."""
+def still_running(record: RunRecord, *, after: int | None = None) -> tuple[int, dict[str, Any]]:
+    """The answer about a run that goes on, or of which nobody could say more: 202.
+
+    `after` is the number of the event behind which that happens what was asked for: who follows the run begins there.
+    """
     parked = record.phase is Phase.PARKED
+    metadata: dict[str, Any] = {"workflow": {"name": record.workflow_name, "type": record.workflow_kind}}
+    if after is not None:
+        metadata["events_after"] = after
     return 202, {
         "run_id": record.id,
         "status": "running",
@@ -60,7 +66,7 @@ def still_running(record: RunRecord) -> tuple[int, dict[str, Any]]:
         "human_intervention_required": False,
         "continuation_id": None,
         "error": {"type": "run_parked", "message": redact_text(record.fault or "")} if parked else None,
-        "metadata": {"workflow": {"name": record.workflow_name, "type": record.workflow_kind}},
+        "metadata": metadata,
     }
 
 

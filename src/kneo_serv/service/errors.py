@@ -33,6 +33,7 @@ STATUS: Mapping[str, int] = {
     "human_task_expired": 409,
     "request_id_mismatch": 409,
     "session_busy": 409,
+    "fork_consent_required": 409,
     "schedule_exists": 409,
     "payload_too_large": 413,
     "unknown_query_parameters": 422,

@@ -15,6 +15,7 @@ MAX_CHARS = 256
 RUNS_CREATE = "runs:create"
 SPECS_RUN = "specs:run"
 RUNS_CONTINUE = "runs:continue"
+RUNS_FORK = "runs:fork"
 HUMAN_RESUME = "human:resume"
 SCHEDULES_TRIGGER = "schedules:trigger"
 

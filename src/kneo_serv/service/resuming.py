@@ -12,6 +12,7 @@ from kneo_serv.platform.platform import Platform
 from kneo_serv.service.answers import answer_at, still_running
 from kneo_serv.service.auth import AuthPrincipal
 from kneo_serv.service.idempotency import in_progress
+from kneo_serv.service.starting import await_listener
 
 
 async def resume(
@@ -39,6 +40,8 @@ async def resume(
         if task is not None and task.tenant != caller.tenant:
             raise NotFoundError("human task", continuation_id)
     run_id = await platform.answer(continuation_id, response, actor=caller.name, key=key)
+    if not again:
+        await_listener(platform, run_id, patience)
     from_seq = await _answered_at(platform, run_id, continuation_id)
     # The run may have gone on since: who asks again is not to wait for its next rest.
     rest = await platform.first_rest(run_id, from_seq) if again else None
@@ -47,7 +50,7 @@ async def resume(
         if rest is None:
             if again and key is not None and record.phase is not Phase.PARKED:
                 raise in_progress(key.scope)
-            return _told(still_running(record), continuation_id)
+            return _told(still_running(record, after=from_seq), continuation_id)
     _, body = answer_at(rest)
     # A run that waits for people again has come to rest, which is what was asked for.
     return _told((200, body), continuation_id)

@@ -1,5 +1,6 @@
 """Runs that a request asks for: begun once, however often it is sent, and waited for without holding a thread."""
 
+import asyncio
 from collections.abc import Mapping
 from functools import partial
 from typing import Any
@@ -22,6 +23,9 @@ from kneo_serv.service.paths import FoundSpec, found_spec
 from kneo_serv.service.schemas.runs import RunCreateRequest
 from kneo_serv.service.state import Service
 
+_LISTENER_COMES = 10.0
+"""Seconds in which who does not wait has to ask for the events, to hear what models say from the beginning."""
+
 
 async def start_run(
     service: Service,
@@ -39,10 +43,11 @@ async def start_run(
         KneoError: as `PlatformManager.prepare` and `Platform.start`.
     """
     asked.check(service.limits)
-    body = asked.model_dump(mode="json") if given_key else None
+    # How long somebody waits changes nothing about what is asked for.
+    body = asked.model_dump(mode="json", exclude={"wait"}) if given_key else None
     key = key_of(scope, given_key, caller, body, asynchronous=asked.async_mode)
     patience = patience_of(service) if asked.wait is None else asked.wait
-    if key is not None and (earlier := await service.reach(partial(_earlier, key=key))) is not None:
+    if key is not None and (earlier := await service.reach(partial(earlier_run, key=key))) is not None:
         return await _again(service, key, earlier, patience)
     submission = await _submission(service, asked, caller, trace)
     tell = partial(_audited, caller=caller, submission=submission) if scope == SPECS_RUN else _nothing
@@ -51,12 +56,14 @@ async def start_run(
         record = await platform.start(submission, hold=not asked.async_mode, key=key)
         # Of two that come in at once with one key, the second gets the run of the first.
         if key is not None and record.metadata is not submission.metadata:
-            return await _answer_again(platform, key, record.id, patience)
+            return await answer_again(platform, key, record.id, patience)
+        if not asked.async_mode:
+            await_listener(platform, record.id, patience)
         if asked.async_mode:
             await tell(platform, record.id, "running", async_mode=True)
             return still_running(record)
         try:
-            answer = await _rested(platform, record.id, 1, patience, None)
+            answer = await rested(platform, record.id, 1, patience, None)
         except RequestRefused:
             await tell(platform, record.id, "failed")
             raise
@@ -64,7 +71,7 @@ async def start_run(
         await tell(platform, record.id, body["status"], continuation_id=body["continuation_id"])
         return answer
 
-    return _answered(await service.reach(run))
+    return answered(await service.reach(run))
 
 
 async def continue_run(
@@ -77,22 +84,23 @@ async def continue_run(
     """
     key = key_of(RUNS_CONTINUE, given_key, caller, {"run_id": run_id})
     patience = patience_of(service) if wait is None else wait
-    if key is not None and (earlier := await service.reach(partial(_earlier, key=key))) is not None:
+    if key is not None and (earlier := await service.reach(partial(earlier_run, key=key))) is not None:
         return await _again(service, key, earlier, patience)
 
     async def go_on(platform: Platform) -> tuple[int, dict[str, Any]]:
         from_seq = await _continued(platform)
-        return await _rested(platform, run_id, from_seq, patience, None)
+        return await rested(platform, run_id, from_seq, patience, None)
 
     async def _continued(platform: Platform) -> int:
         before = await visible(platform, run_id, caller)
+        await_listener(platform, run_id, patience)
         await platform.continue_run(run_id, actor=caller.name, key=key)
         for row in await platform.store.events(run_id, after=before.seq):
             if row.kind == ev.RunContinued.KIND:
                 return row.seq
         return before.seq
 
-    return _answered(await service.reach(go_on))
+    return answered(await service.reach(go_on))
 
 
 async def visible(platform: Platform, run_id: RunId, caller: AuthPrincipal) -> RunRecord:
@@ -101,6 +109,15 @@ async def visible(platform: Platform, run_id: RunId, caller: AuthPrincipal) -> R
     if caller.tenant is not None and record.tenant != caller.tenant:
         raise NotFoundError("run", run_id)
     return record
+
+
+def await_listener(platform: Platform, run_id: RunId, patience: float | None) -> None:
+    """Keeps what models say from now on ready for a caller without any patience, who is about to follow the run.
+
+    A turn that begins when nobody listens is not heard, and the first one begins before the caller knows the run's id.
+    """
+    if patience == 0:
+        asyncio.get_running_loop().call_later(_LISTENER_COMES, platform.hear(run_id, lambda _: None))
 
 
 def patience_of(service: Service) -> float:
@@ -168,7 +185,7 @@ async def _submission(
     return await off_loop(lambda: make(find()))
 
 
-async def _earlier(platform: Platform, key: IdempotencyKey) -> RunId | None:
+async def earlier_run(platform: Platform, key: IdempotencyKey) -> RunId | None:
     """The run that the key stands for already. Raises IdempotencyKeyConflictError for another request's key."""
     record = await platform.store.get_key(key.scope, key.principal, key.key)
     if record is None:
@@ -179,22 +196,27 @@ async def _earlier(platform: Platform, key: IdempotencyKey) -> RunId | None:
 
 
 async def _again(service: Service, key: IdempotencyKey, run_id: RunId, patience: float) -> Response:
-    return _answered(await service.reach(lambda platform: _answer_again(platform, key, run_id, patience)))
+    return answered(await service.reach(lambda platform: answer_again(platform, key, run_id, patience)))
 
 
-async def _answer_again(
+async def answer_again(
     platform: Platform, key: IdempotencyKey, run_id: RunId, patience: float
 ) -> tuple[int, dict[str, Any]]:
     """The answer to a request that was sent before: the same as then, or, while it is at work, what comes of it."""
     if key.asynchronous:
         return still_running(await platform.record(run_id))
     bound = await platform.store.get_key(key.scope, key.principal, key.key)
-    return await _rested(platform, run_id, 1 if bound is None else bound.from_seq, patience, key)
+    return await rested(platform, run_id, 1 if bound is None else bound.from_seq, patience, key)
 
 
-async def _rested(
+async def rested(
     platform: Platform, run_id: RunId, from_seq: int, patience: float, again: IdempotencyKey | None
 ) -> tuple[int, dict[str, Any]]:
+    """The answer about the first rest of a run behind an event, or about a run that outlasts `patience` seconds.
+
+    Raises:
+        RequestRefused: the run ended refused; or it is still at work, and its request was sent before with key `again`.
+    """
     # A run may have gone on since its first rest: who asks again is not to wait for the next one.
     rest = None if again is None else await platform.first_rest(run_id, from_seq)
     if rest is None:
@@ -202,7 +224,7 @@ async def _rested(
         if rest is None:
             if again is not None and record.phase is not Phase.PARKED:
                 raise in_progress(again.scope)
-            return still_running(record)
+            return still_running(record, after=from_seq)
     return answer_at(rest)
 
 
@@ -232,6 +254,7 @@ async def _nothing(platform: Platform, run_id: RunId, status: str, **facts: Any)
     """Tells nobody."""
 
 
-def _answered(answer: tuple[int, dict[str, Any]]) -> Response:
+def answered(answer: tuple[int, dict[str, Any]]) -> Response:
+    """Status code and body as a response."""
     status, body = answer
     return Response(as_json(body), status, media_type="application/json")

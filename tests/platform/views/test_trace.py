@@ -28,6 +28,7 @@ FIELDS = [
         "guardrail_id",
     ),
     *("memory_policy", "input_preview", "output_preview", "metadata", "error"),
+    "key",
 ]
 
 

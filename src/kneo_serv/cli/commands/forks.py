@@ -13,8 +13,10 @@ from kneo_serv.cli.files import given_text
 from kneo_serv.cli.following import following
 from kneo_serv.cli.opening import open_backend
 from kneo_serv.cli.options import AsJson, Factory, NoStream, Quiet, RunIdArgument, Tools, Yes
+from kneo_serv.cli.refusal import code_of
 from kneo_serv.cli.terminal import ask, note, note_rows, show_json, somebody_is_there
 from kneo_serv.cli.workspace import Workspace, open_workspace
+from kneo_serv.errors import KneoError
 
 At = Annotated[
     int | None,
@@ -123,14 +125,12 @@ def _model(provider: str | None, model: str | None) -> dict[str, Any] | None:
 def _fork(
     workspace: Workspace, directions: Directions, order: ForkOrder, *, stream: bool, quiet: bool, as_json: bool
 ) -> None:
-    from kneo_serv.platform.forking import ForkConsentRequiredError
-
     with open_backend(workspace, directions) as backend:
         try:
             with following(silent=as_json or quiet, stream=stream) as listener:
                 answer = backend.fork(order, listener)
-        except ForkConsentRequiredError as needed:
-            if as_json or not somebody_is_there():
+        except KneoError as needed:
+            if code_of(needed) != "fork_consent_required" or as_json or not somebody_is_there():
                 raise
             effects = needed.facts()["repeated_side_effects"]
             note("These may happen once more:")

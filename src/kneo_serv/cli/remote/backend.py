@@ -9,6 +9,7 @@ from urllib.parse import quote
 from kneo_serv.cli.backend import Answer, ForkOrder, RunOrder, ScheduleOrder
 from kneo_serv.cli.refusal import Interrupted, NotOffered, ServiceFault, ServiceRefusal
 from kneo_serv.cli.remote.client import ServiceClient
+from kneo_serv.cli.remote.follower import RunFollower
 from kneo_serv.cli.remote.spec import ServedSubject
 from kneo_serv.cli.terminal import warn
 from kneo_serv.errors import NotFoundError
@@ -23,10 +24,14 @@ if TYPE_CHECKING:
 
 _FIRST_WAIT = 1.0
 """Seconds after which a run that goes on tells its id, so that whoever stops waiting knows how to follow it."""
+_HARDLY = 0.001
 _LONGEST_WAIT = 20.0
 """Seconds that one question for news of a run lasts; proxies cut what lasts longer than half a minute."""
 _OF_A_RUN = ("run_id", "status")
 _PAGE = 1000
+_JOURNALS = 200
+"""How many journals one request has looked through, so that it does not take too long."""
+_EVERYTHING = 10**9
 _WINDOW = 10_000
 """How far a list can be read by offsets."""
 
@@ -52,7 +57,7 @@ class ServiceBackend:
             "target": order.target,
             "environment": self._workspace.environment,
             "metadata": {"spec_path": str(order.spec)},
-            "wait": self._patience,
+            "wait": self._first_wait(listener),
         }
         if order.timeout_seconds is not None:
             body["timeout_seconds"] = order.timeout_seconds
@@ -72,25 +77,39 @@ class ServiceBackend:
     def continue_run(self, run_id: str, listener: "Listener") -> Answer:
         """Takes a failed run up after its last finished step."""
         path = f"/runs/{_segment('run', run_id)}/continue"
-        return self._settled(self._sending(path, wait=self._patience), listener, f"kneo runs get {run_id}")
+        return self._settled(self._sending(path, wait=self._first_wait(listener)), listener, f"kneo runs get {run_id}")
 
     def preview_fork(self, run_id: str, at_sequence: int | None) -> Answer:
-        """Nothing: services have no forks."""
-        raise NotOffered("fork runs", f"kneo runs fork {run_id} --preview")
+        """What a fork would keep, and what it may do once more."""
+        path = f"/runs/{_segment('run', run_id)}/fork-preview"
+        return self._client.read(path, "kept_steps", at_sequence=at_sequence)
 
     def fork(self, order: ForkOrder, listener: "Listener") -> Answer:
-        """Nothing: services have no forks."""
-        raise NotOffered("fork runs", f"kneo runs {'retry' if order.retry else 'fork'} {order.run_id}")
+        """Starts a run from the middle of another one, and waits until it rests or ends."""
+        body: dict[str, Any] = {
+            "at_sequence": order.at_sequence,
+            "retry": order.retry,
+            "input": order.input_text,
+            "answer": None if order.answer is None else _decision(order.answer),
+            "model": None if order.model is None else dict(order.model),
+            "accept_side_effects": order.accept_side_effects,
+            "wait": self._first_wait(listener),
+        }
+        path = f"/runs/{_segment('run', order.run_id)}/fork"
+        given = {name: value for name, value in body.items() if value is not None}
+        answer = self._settled(self._sending(path, given), listener, "kneo runs list")
+        if "forked_from" not in answer:
+            # It ended with a refusal, whose answer is made from the run.
+            rows = self._all(f"/runs/{answer['run_id']}/trace", "events", event_type="workflow_forked")
+            at_sequence = rows[-1]["metadata"]["at_sequence"] if rows else None
+            answer["forked_from"] = {"run_id": order.run_id, "at_sequence": at_sequence}
+        return answer
 
     def resume(self, continuation_id: str, response: HumanResponse, listener: "Listener") -> Answer:
         """Answers a human task; the run goes on from there."""
-        body: dict[str, Any] = {"request_id": response.request_id, "decision": str(response.decision)}
-        if response.content is not None:
-            body["content"] = response.content
-        if response.selected_option is not None:
-            body["selected_option"] = response.selected_option
+        body = _decision(response)
         path = f"/human-tasks/{_segment('human task', continuation_id)}/resume"
-        return self._settled(self._sending(path, body, wait=self._patience), listener, "kneo runs list")
+        return self._settled(self._sending(path, body, wait=self._first_wait(listener)), listener, "kneo runs list")
 
     def cancel(self, run_id: str) -> Answer:
         """Ends a run early, and shows it."""
@@ -153,8 +172,20 @@ class ServiceBackend:
         return list(page["events"]), page["total"]
 
     def check_journals(self, *, limit: int | None) -> list[Answer]:
-        """Nothing: journals are looked through where they lie."""
-        raise NotOffered("look through journals", "kneo doctor --journal")
+        """What is wrong with the journals of the newest runs."""
+        findings: list[Answer] = []
+        left = _EVERYTHING if limit is None else limit
+        cursor: str | None = None
+        while left > 0:
+            part = self._client.read(
+                "/journals/findings", "findings", "checked", limit=min(left, _JOURNALS), cursor=cursor
+            )
+            findings += part["findings"]
+            left -= part["checked"]
+            cursor = part.get("next_cursor")
+            if cursor is None:
+                break
+        return findings
 
     def limits(self) -> Answer:
         """The limits that hold for all workers."""
@@ -255,16 +286,23 @@ class ServiceBackend:
                 f"Nobody waits any more; what was begun goes on in the service: `kneo runs get {run_id}`."
             ) from None
 
-    def _all(self, path: str, name: str) -> list[Answer]:
+    def _all(self, path: str, name: str, **query: Any) -> list[Answer]:
         rows: list[Answer] = []
         while True:
-            page = self._client.read(path, name, "total", limit=_PAGE, offset=len(rows))
+            page = self._client.read(path, name, "total", limit=_PAGE, offset=len(rows), **query)
             rows += page[name]
             if len(page[name]) < _PAGE or len(rows) > _WINDOW:
                 break
         if page["total"] > len(rows):
             warn(f"These are the first {len(rows)} of {page['total']}.")
         return rows
+
+    def _first_wait(self, listener: "Listener") -> float:
+        """Seconds that the first request waits: hardly any where somebody wants to hear what happens meanwhile."""
+        if listener.is_deaf:
+            return self._patience
+        # Who says 0 is waited for by what models say; without a listener to that they need not be asked for streams.
+        return _HARDLY if listener.on_text is None else 0.0
 
     def _sending(
         self,
@@ -287,26 +325,47 @@ class ServiceBackend:
         Whoever stops waiting is told the command that shows the run, which is `otherwise` while its id is unknown.
         """
         run_id: str | None = None
+        follower: RunFollower | None = None
+        remarked = False
         try:
             answer = send(False)
             while answer is None or _goes_on(answer):
+                pause = min(_LONGEST_WAIT, self._client.seconds / 2)
                 if run_id is None and answer is not None:
-                    run_id = answer["run_id"]
+                    run_id = str(answer["run_id"])
+                    follower = self._follower(answer, listener)
+                    pause = pause if listener.is_deaf else self._patience
+                elif not remarked:
+                    remarked = True
                     listener.on_remark(f"Run {run_id} is at work at {self._client.destination.url}.")
                 with _named(run_id):
-                    self._client.read(
-                        f"/runs/{_segment('run', str(run_id))}", wait=min(_LONGEST_WAIT, self._client.seconds / 2)
-                    )
+                    self._client.read(f"/runs/{_segment('run', str(run_id))}", wait=pause)
                     answer = send(True)
+            if follower is not None:
+                follower.finish()
         except ServiceRefusal as refusal:
             ended = _ended_by(refusal)
             if ended is None:
                 raise
+            if follower is not None:
+                follower.finish()
             return _outcome(self._client.read(f"/runs/{_segment('run', ended)}", *_OF_A_RUN))
         except KeyboardInterrupt:
             follow = otherwise if run_id is None else f"kneo runs get {run_id}"
             raise Interrupted(f"Nobody waits any more; what was begun goes on in the service: `{follow}`.") from None
+        finally:
+            if follower is not None:
+                follower.stop()
         return {name: value for name, value in answer.items() if name != "error" or value is not None}
+
+    def _follower(self, answer: Answer, listener: "Listener") -> RunFollower | None:
+        """Who tells the listener what happens in the run; nobody where the service does not say from where on."""
+        after = answer.get("metadata", {}).get("events_after")
+        if listener.is_deaf or not isinstance(after, int):
+            return None
+        run_id = str(answer["run_id"])
+        path = f"/runs/{_segment('run', run_id)}/events"
+        return RunFollower(self._client, run_id, listener, path=path, after=after)
 
 
 @contextmanager
@@ -334,6 +393,15 @@ def _segment(kind: str, name: str) -> str:
     if not name.strip(".") or "/" in name:
         raise NotFoundError(kind, name)
     return quote(name, safe="")
+
+
+def _decision(response: HumanResponse) -> dict[str, Any]:
+    given = {"content": response.content, "selected_option": response.selected_option}
+    return {
+        "request_id": response.request_id,
+        "decision": str(response.decision),
+        **{name: text for name, text in given.items() if text is not None},
+    }
 
 
 def _goes_on(answer: Answer) -> bool:

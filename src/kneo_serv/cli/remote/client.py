@@ -26,6 +26,8 @@ _OF_A_RUN = ("run_id", "status")
 _LONGEST_KEY = 256
 _CONNECTING = 10.0
 """Seconds that a connection may take to come about."""
+_SILENCE = 60.0
+"""Seconds without a sign of life after which a stream is taken for broken; services give one every 15."""
 
 type Answer = dict[str, Any]
 
@@ -139,6 +141,20 @@ class ServiceClient:
             if refusal.wire_code == IN_PROGRESS:
                 return None
             raise
+
+    @contextmanager
+    def stream(self, path: str, *, last_id: str | None, **query: Any) -> Iterator[httpx2.Response]:
+        """What the service answers with server-sent events, behind the one that was heard last; sent once.
+
+        Raises:
+            httpx2.HTTPError: there is no answer, or none any more.
+        """
+        headers = {"Accept": "text/event-stream", "Cache-Control": "no-store"}
+        if last_id is not None:
+            headers["Last-Event-ID"] = last_id
+        timeout = httpx2.Timeout(min(self.seconds, _CONNECTING), read=_SILENCE)
+        with self._http.stream("GET", path, params=query, headers=headers, timeout=timeout) as response:
+            yield response
 
     def _asked(
         self,

@@ -111,9 +111,12 @@ class ForkCalls(Calling):
         on_event: OnEvent | None,
         on_text: OnText | None,
     ) -> RunResult:
-        child = await platform.fork(run_id, request, at_sequence=at_sequence, hold=wait, problem=self._agent_problem())
+        made = await platform.fork(run_id, request, at_sequence=at_sequence, hold=wait, problem=self.agent_problem)
+        child = made.run_id
         return await self._rest(platform, child, on_event, on_text) if wait else await platform.result(child)
 
-    def _agent_problem(self) -> AgentProblem | None:
+    @property
+    def agent_problem(self) -> AgentProblem | None:
+        """What says why an agent cannot run here, where there are runtimes that know."""
         runtimes = self.compiler.runtime_registry
         return None if runtimes is None else runtimes.problem

@@ -53,6 +53,10 @@ class Timeline:
 
     def lines(self, recorded: ev.Recorded, note: StepNote | None, story: Story) -> list[dict[str, Any]]:
         """Trace events of one event, which `story` has just been told; `note` is the step that it is about."""
+        key = None if note is None else note.key
+        return [{**line, "key": key} for line in self._lines(recorded, note, story)]
+
+    def _lines(self, recorded: ev.Recorded, note: StepNote | None, story: Story) -> list[dict[str, Any]]:
         kind = trace_type(recorded.event)
         if kind is None:
             return []

@@ -110,6 +110,7 @@ _TRACE_ROW = _ROW | {
     "description": "A row of the run's trace.",
     "properties": _ROW["properties"]
     | {
+        "key": _TEXT_OR_NULL | {"description": "Of the step instance: what `text_delta` has as `key`."},
         "span_id": _TEXT,
         "parent_span_id": _TEXT_OR_NULL,
         "parent_event_id": _TEXT_OR_NULL,
