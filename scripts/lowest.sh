@@ -45,7 +45,7 @@ make_env() {
 suite="-n auto --dist worksteal -p no:cacheprovider --ignore tests/service/test_fuzz.py --ignore tests/acceptance/test_fuzz.py"
 
 # google-adk asks for a newer FastAPI than the product does, so that the service is proved without it, on its own lowest.
-make_env "$lowest/service" mcp oidc telemetry
+make_env "$lowest/service" mcp oidc postgres telemetry
 # shellcheck disable=SC2086  # one word per option
 "$lowest/service/bin/python" -P -m pytest $suite tests/service
 
