@@ -1,4 +1,4 @@
-"""How the product does beside the raw ceiling of SQLite, how its cost grows with the length of a run, and many at once.
+"""How the product does beside the raw ceiling of SQLite, how its cost grows, many runs at once, and the service.
 
     make bench                the whole measurement, a few minutes
     make bench ARGS=--quick   one short round of each
@@ -13,7 +13,7 @@ from pathlib import Path
 
 sys.path.insert(0, str(Path(__file__).resolve().parent.parent))
 
-from bench import ceiling, concurrency, workload
+from bench import ceiling, concurrency, service, workload
 
 
 def main() -> None:
@@ -23,6 +23,8 @@ def main() -> None:
         _speeds(Path(folder), rounds=1 if quick else 5, seconds=0.5 if quick else 2.0)
         print()
         concurrency.report(Path(folder))
+        print()
+        service.report(Path(folder), quick=quick)
 
 
 def _lengths(folder: Path, rounds: int) -> None:

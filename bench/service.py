@@ -1,4 +1,4 @@
-"""How the service does over HTTP: lists beside the size of the store, and many clients at once for a while.
+"""How the service does over HTTP: beside an empty route, lists beside the size of the store, and many clients at once.
 
     python -m bench.service [--quick]
 
@@ -18,6 +18,7 @@ import tempfile
 import time
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 
 from bench.clients import Answers, Client, clients, timed
@@ -70,17 +71,42 @@ class Verdict:
     text: str
 
 
+_EMPTY = """
+import socket
+import uvicorn
+from fastapi import FastAPI
+
+app = FastAPI()
+
+
+@app.api_route("/empty", methods=["GET", "POST"])
+async def empty():
+    return {}
+
+
+listener = socket.create_server(("127.0.0.1", 0), backlog=2048)
+print(f"Listening on http://127.0.0.1:{listener.getsockname()[1]}", flush=True)
+config = uvicorn.Config(app, loop="uvloop", http="httptools", access_log=False, log_level="warning")
+uvicorn.Server(config).run(sockets=[listener])
+"""
+
+
 @contextlib.contextmanager
 def serving(folder: Path) -> Iterator[int]:
     """A service in a process of its own over the state of the folder; its port."""
+    with _listening(folder, "-m", "kneo_serv", "service", "serve", "--port", "0") as port:
+        yield port
+
+
+@contextlib.contextmanager
+def _listening(folder: Path, *words: str) -> Iterator[int]:
     environment = {
         **os.environ,
         "KNEO_SERV_ADMIN_API_KEY": KEY,
         "KNEO_SERV_LOG_LEVEL": "warning",
         "PYTHONPATH": os.pathsep.join([str(Path.cwd()), *filter(None, [os.environ.get("PYTHONPATH")])]),
     }
-    command = [sys.executable, "-m", "kneo_serv", "service", "serve", "--port", "0"]
-    process = subprocess.Popen(command, cwd=folder, env=environment, stdout=subprocess.PIPE, text=True)
+    process = subprocess.Popen([sys.executable, *words], cwd=folder, env=environment, stdout=subprocess.PIPE, text=True)
     try:
         found = _LISTENING.search(process.stdout.readline()) if process.stdout else None
         if found is None:
@@ -168,6 +194,45 @@ async def _lists(few: int, many: int, rounds: int) -> list[Verdict]:
     return verdicts
 
 
+def doors(folder: Path, *, rounds: int, seconds: float) -> None:
+    """Prints requests a second of runs of three steps and of looks at a run, beside those of an empty route."""
+    folder.mkdir(parents=True, exist_ok=True)
+    (folder / "three.yaml").write_text(json.dumps(_SPEC))
+    with serving(folder) as port, _listening(folder, "-c", _EMPTY) as empty:
+        asyncio.run(_doors(port, empty, rounds, seconds))
+
+
+async def _doors(port: int, empty: int, rounds: int, seconds: float) -> None:
+    async with Client("127.0.0.1", port) as client:
+        _, body = await client.send(client.request("POST", "/v1/runs", _BODY, X_Kneo_Api_Key=KEY))
+    path = f"/v1/runs/{json.loads(body)['run_id']}"
+    asked: dict[str, tuple[str, str, bytes]] = {
+        "start a run": ("POST", "/v1/runs", _BODY),
+        "look at a run": ("GET", path, b""),
+    }
+    print("Requests a second (medians), an empty route in turns with them, the share, and milliseconds (p50, p99)")
+    for name, (method, place, content) in asked.items():
+        for number in (1, 32):
+            found: tuple[list[float], list[float]] = ([], [])
+            quantiles: list[tuple[float, float]] = []
+            for _ in range(rounds):
+                for at, where, times in ((empty, "/empty", found[0]), (port, place, found[1])):
+                    act = partial(_ask, method, where, content)
+                    answers = await clients(number, "127.0.0.1", at, seconds=seconds, act=act)
+                    if answers.errors:
+                        raise RuntimeError(f"{where} is answered with {answers.statuses}")
+                    times.append(len(answers.seconds) / seconds)
+                    if where == place:
+                        quantiles.append((answers.quantile(0.5) * 1000, answers.quantile(0.99) * 1000))
+            bound, ours = (statistics.median(times) for times in found)
+            middle, tail = (statistics.median(one) for one in zip(*quantiles, strict=True))
+            print(f"{name:14s}{number:3d} clients{ours:9,.0f}{bound:9,.0f}{ours / bound:6.0%}{middle:9.2f}{tail:9.2f}")
+
+
+async def _ask(method: str, path: str, body: bytes, client: Client, answers: Answers) -> None:
+    await timed(client, client.request(method, path, body, X_Kneo_Api_Key=KEY), answers)
+
+
 def load(folder: Path, *, seconds: float) -> list[Verdict]:
     """Prints what so many clients met with who start runs, look at them and list them, and a prober of health."""
     folder.mkdir(parents=True, exist_ok=True)
@@ -220,6 +285,8 @@ async def _load(port: int, seconds: float) -> list[Verdict]:
 
 def report(folder: Path, *, quick: bool) -> bool:
     """Prints all of it, and whether the bounds hold; whether all do."""
+    doors(folder / "doors", rounds=1 if quick else 5, seconds=2 if quick else 4)
+    print()
     verdicts: Sequence[Verdict] = lists(folder / "lists", rounds=20 if quick else 60)
     print()
     verdicts = [*verdicts, *load(folder / "load", seconds=5 if quick else 60)]
