@@ -105,7 +105,7 @@ except ProviderError as error:
             "Agent",
             "Agent('test')",
             "del sys.modules['pydantic_ai.capabilities'].ReinjectSystemPrompt",
-            "pip install 'pydantic-ai-slim>=2.60'",
+            "pip install 'pydantic-ai-slim>=2.62'",
         ),
     ],
 )

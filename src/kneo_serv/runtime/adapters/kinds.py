@@ -37,7 +37,7 @@ KINDS = (
         "pydantic_ai",
         frozenset({"AbstractAgent"}),
         f"{_HERE}.pydantic_ai_agent:PydanticAIAdapter",
-        "pip install 'pydantic-ai-slim>=2.60'",
+        "pip install 'pydantic-ai-slim>=2.62'",
     ),
     Kind(
         "a LangChain runnable",
