@@ -1,6 +1,7 @@
 """A database of an earlier version goes on as if it had been made by this one, and so do the processes of then."""
 
 import asyncio
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -48,12 +49,13 @@ def _described(url: str) -> set[tuple[Any, ...]]:
 
 
 @pytest.fixture
-def earlier(postgres: Cluster) -> str:
+def earlier(postgres: Cluster) -> Iterator[str]:
     """Address of a database as version 1 left it."""
     url = postgres.new_database()
     with psycopg.connect(url) as connection:
         connection.execute(VERSION_1.read_bytes())
-    return url
+    yield url
+    postgres.drop_database(url)
 
 
 async def _opened(url: str) -> PostgresStore:
