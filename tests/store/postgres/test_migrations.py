@@ -1,0 +1,132 @@
+"""A database of an earlier version goes on as if it had been made by this one, and so do the processes of then."""
+
+import asyncio
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import psycopg
+import pytest
+
+from kneo_serv.model.page import NO_TENANT, Page, RunFilter
+from kneo_serv.model.run import RunStatus
+from kneo_serv.platform.doctor import check_journals
+from kneo_serv.store.contract import RetentionCut
+from kneo_serv.store.postgres import PostgresStore
+from kneo_serv.store.postgres.schema import MIGRATIONS, SCHEMA_VERSION
+from kneo_serv.testing.store_suite.samples import append, ended, new_run, run_id
+from tests.store.postgres.cluster import Cluster
+
+VERSION_1 = Path(__file__).with_name("version_1.sql")
+"""Dumped of the program that had one migration: a workflow that is over, one that failed (tenant north), one that waits
+for a person (tenant north), one that a person has answered, and one that is queued."""
+
+# Without what a version of PostgreSQL words in its own way, and without the record of the migrations themselves.
+_DESCRIBE = """
+    SELECT 'column', relname::text || '.' || attname, format_type(atttypid, atttypmod) || ' ' || attnotnull
+            || coalesce(' ' || collname, '') || coalesce(' ' || pg_get_expr(adbin, adrelid), '')
+            || ' ' || attidentity::text
+        FROM pg_attribute JOIN pg_class ON pg_class.oid = attrelid
+        LEFT JOIN pg_collation ON pg_collation.oid = attcollation
+        LEFT JOIN pg_attrdef ON adrelid = attrelid AND adnum = attnum
+        WHERE relnamespace = 'public'::regnamespace AND relkind = 'r' AND attnum > 0 AND NOT attisdropped
+    UNION ALL
+    SELECT 'relation', relname::text, relkind::text || ' ' || coalesce(reloptions::text, '')
+        FROM pg_class WHERE relnamespace = 'public'::regnamespace
+    UNION ALL
+    SELECT 'index', indexname, indexdef FROM pg_indexes WHERE schemaname = 'public'
+    UNION ALL
+    SELECT 'constraint', conname, pg_get_constraintdef(oid) FROM pg_constraint
+        WHERE connamespace = 'public'::regnamespace AND contype <> 'n'
+    UNION ALL
+    SELECT 'function', proname, pg_get_functiondef(oid) FROM pg_proc WHERE pronamespace = 'public'::regnamespace
+"""
+
+
+def _described(url: str) -> set[tuple[Any, ...]]:
+    with psycopg.connect(url) as connection:
+        return set(connection.execute(_DESCRIBE.encode()).fetchall())
+
+
+@pytest.fixture
+def earlier(postgres: Cluster) -> Iterator[str]:
+    """Address of a database as version 1 left it."""
+    url = postgres.new_database()
+    with psycopg.connect(url) as connection:
+        connection.execute(VERSION_1.read_bytes())
+    yield url
+    postgres.drop_database(url)
+
+
+async def _opened(url: str) -> PostgresStore:
+    store = PostgresStore(url)
+    await store.open()
+    return store
+
+
+def test_a_migration_that_was_released_makes_what_it_made_then(postgres: Cluster, earlier: str) -> None:
+    url = postgres.new_database()
+    with psycopg.connect(url) as connection:
+        connection.execute(
+            "CREATE TABLE kneo_migrations"
+            " (version bigint PRIMARY KEY, name text NOT NULL, applied_at double precision NOT NULL)"
+        )
+        for statement in MIGRATIONS[0].statements:
+            connection.execute(statement.encode())
+    assert _described(url) == _described(earlier)
+    postgres.drop_database(url)
+
+
+def test_a_lifted_schema_is_that_of_a_new_database(postgres_url: str, earlier: str) -> None:
+    async def lift() -> None:
+        store = await _opened(earlier)
+        assert (await store.health()).schema_version == SCHEMA_VERSION
+        await store.close()
+
+    asyncio.run(lift())
+    assert _described(earlier) == _described(postgres_url)
+
+
+def test_a_lifted_database_goes_on_with_all_its_runs(earlier: str) -> None:
+    async def go_on() -> None:
+        store = await _opened(earlier)
+        assert await check_journals(store) == []
+        gauges = await store.gauges()
+        found = {status: number for status, number in gauges.runs.items() if number}
+        assert found == {RunStatus.COMPLETED: 2, RunStatus.FAILED: 1, RunStatus.BLOCKED: 1, RunStatus.RUNNING: 1}
+        assert (gauges.queued, gauges.open_tasks) == (1, 1)
+        assert await store.next_due() is not None
+        assert await store.last_position() == (await store.feed())[-1].position
+        assert await store.create(new_run("new", tenant="north")) is False
+        assert await store.count_runs(RunFilter(tenant="north")) == 3
+        over = RetentionCut(runs_before=(await store.now()) + 1, run_statuses=tuple(RunStatus))
+        assert (await store.prune(over)).runs == 3
+        left = await store.list_runs(RunFilter(tenant=NO_TENANT), Page())
+        assert [run.status for run in left] == [RunStatus.RUNNING]
+        await store.close()
+
+    asyncio.run(go_on())
+
+
+def test_functions_of_earlier_versions_stay_for_the_processes_that_call_them(postgres_url: str, earlier: str) -> None:
+    def functions(url: str) -> set[tuple[Any, ...]]:
+        return {row for row in _described(url) if row[0] == "function"}
+
+    assert functions(earlier) <= functions(postgres_url)
+
+
+def test_a_process_that_was_there_before_a_migration_works_on(earlier: str) -> None:
+    async def work_on() -> None:
+        with psycopg.connect(earlier, autocommit=True) as former:
+            # Its statements are prepared on the schema of then.
+            for _ in range(8):
+                former.execute("SELECT min(due_at) FROM timers")
+            store = await _opened(earlier)
+            await store.create(new_run("a"))
+            await store.append(append("a", 1, ended()))
+            assert former.execute("SELECT min(due_at) FROM timers").fetchone() is not None
+            (status,) = former.execute("SELECT status FROM runs WHERE id = %s", (run_id("a"),)).fetchone() or ("",)
+            assert status == "completed"
+            await store.close()
+
+    asyncio.run(work_on())
