@@ -2,17 +2,21 @@
 
 import asyncio
 from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
 import psycopg
 import pytest
 
+from kneo_serv.model.ids import Owner
 from kneo_serv.model.page import NO_TENANT, Page, RunFilter
 from kneo_serv.model.run import RunStatus
 from kneo_serv.platform.doctor import check_journals
 from kneo_serv.store.contract import RetentionCut
+from kneo_serv.store.lanes import lane_name
 from kneo_serv.store.postgres import PostgresStore
+from kneo_serv.store.postgres.requests import batch_text, creation
 from kneo_serv.store.postgres.schema import MIGRATIONS, SCHEMA_VERSION
 from kneo_serv.testing.store_suite.samples import append, ended, new_run, run_id
 from tests.store.postgres.cluster import Cluster
@@ -20,6 +24,11 @@ from tests.store.postgres.cluster import Cluster
 VERSION_1 = Path(__file__).with_name("version_1.sql")
 """Dumped of the program that had one migration: a workflow that is over, one that failed (tenant north), one that waits
 for a person (tenant north), one that a person has answered, and one that is queued."""
+VERSION_2 = Path(__file__).with_name("version_2.sql")
+"""Dumped of the program that had two migrations: a run that waits for a worker (tenant north), one whose worker is lost
+and one that is over (both tenant south), a schedule, and a duty that was claimed."""
+ODD = 'Zoë "2"\t\x01\\/\x7f'
+"""The name of a tenant with all that JSON writes in more than one way."""
 
 # Without what a version of PostgreSQL words in its own way, and without the record of the migrations themselves.
 _DESCRIBE = """
@@ -39,6 +48,8 @@ _DESCRIBE = """
     SELECT 'constraint', conname, pg_get_constraintdef(oid) FROM pg_constraint
         WHERE connamespace = 'public'::regnamespace AND contype <> 'n'
     UNION ALL
+    SELECT 'trigger', tgname, pg_get_triggerdef(oid) FROM pg_trigger WHERE NOT tgisinternal
+    UNION ALL
     SELECT 'function', proname, pg_get_functiondef(oid) FROM pg_proc WHERE pronamespace = 'public'::regnamespace
 """
 
@@ -48,14 +59,44 @@ def _described(url: str) -> set[tuple[Any, ...]]:
         return set(connection.execute(_DESCRIBE.encode()).fetchall())
 
 
-@pytest.fixture
-def earlier(postgres: Cluster) -> Iterator[str]:
-    """Address of a database as version 1 left it."""
+@contextmanager
+def _restored(postgres: Cluster, dump: Path) -> Iterator[str]:
     url = postgres.new_database()
     with psycopg.connect(url) as connection:
-        connection.execute(VERSION_1.read_bytes())
+        connection.execute(dump.read_bytes())
     yield url
     postgres.drop_database(url)
+
+
+@pytest.fixture
+def version_1(postgres: Cluster) -> Iterator[str]:
+    """Address of a database as version 1 left it."""
+    with _restored(postgres, VERSION_1) as url:
+        yield url
+
+
+@pytest.fixture
+def version_2(postgres: Cluster) -> Iterator[str]:
+    """Address of a database as version 2 left it."""
+    with _restored(postgres, VERSION_2) as url:
+        yield url
+
+
+@pytest.fixture(params=["version_1", "version_2"])
+def earlier(request: pytest.FixtureRequest) -> str:
+    """Address of a database as an earlier version left it."""
+    return str(request.getfixturevalue(request.param))
+
+
+def _version(url: str) -> int:
+    with psycopg.connect(url) as connection:
+        ((version,),) = connection.execute("SELECT max(version) FROM kneo_migrations").fetchall()
+    return int(version)
+
+
+def _lanes(url: str) -> dict[str, tuple[str, int]]:
+    with psycopg.connect(url) as connection:
+        return {run: (lane, order) for run, lane, order in connection.execute("SELECT id, lane, priority FROM runs")}
 
 
 async def _opened(url: str) -> PostgresStore:
@@ -64,15 +105,16 @@ async def _opened(url: str) -> PostgresStore:
     return store
 
 
-def test_a_migration_that_was_released_makes_what_it_made_then(postgres: Cluster, earlier: str) -> None:
+def test_migrations_that_were_released_make_what_they_made_then(postgres: Cluster, earlier: str) -> None:
     url = postgres.new_database()
     with psycopg.connect(url) as connection:
         connection.execute(
             "CREATE TABLE kneo_migrations"
             " (version bigint PRIMARY KEY, name text NOT NULL, applied_at double precision NOT NULL)"
         )
-        for statement in MIGRATIONS[0].statements:
-            connection.execute(statement.encode())
+        for migration in MIGRATIONS[: _version(earlier)]:
+            for statement in migration.statements:
+                connection.execute(statement.encode())
     assert _described(url) == _described(earlier)
     postgres.drop_database(url)
 
@@ -87,9 +129,9 @@ def test_a_lifted_schema_is_that_of_a_new_database(postgres_url: str, earlier: s
     assert _described(earlier) == _described(postgres_url)
 
 
-def test_a_lifted_database_goes_on_with_all_its_runs(earlier: str) -> None:
+def test_a_lifted_database_goes_on_with_all_its_runs(version_1: str) -> None:
     async def go_on() -> None:
-        store = await _opened(earlier)
+        store = await _opened(version_1)
         assert await check_journals(store) == []
         gauges = await store.gauges()
         found = {status: number for status, number in gauges.runs.items() if number}
@@ -130,3 +172,46 @@ def test_a_process_that_was_there_before_a_migration_works_on(earlier: str) -> N
             await store.close()
 
     asyncio.run(work_on())
+
+
+def test_runs_of_before_there_were_lanes_stand_in_that_of_their_tenant(version_2: str) -> None:
+    with psycopg.connect(version_2) as connection:
+        connection.execute("UPDATE runs SET tenant = %s WHERE tenant = 'north'", (ODD,))
+
+    async def go_on() -> None:
+        store = await _opened(version_2)
+        south = (lane_name("default", "south", ()), 0)
+        assert _lanes(version_2) == {
+            run_id("waits"): (lane_name("default", ODD, ()), 0),
+            run_id("leased"): south,
+            run_id("over"): south,
+        }
+        assert await store.waiting(tenant=ODD, at_most=9) == 1
+        claims = await store.claim(Owner("here:boot:1:1"), lease_seconds=60, limit=9)
+        assert {(claim.run_id, claim.takeover) for claim in claims} == {
+            (run_id("waits"), False),
+            (run_id("leased"), True),
+        }
+        assert [found.name for found in await store.due_schedules()] == ["nightly"]
+        await store.close()
+
+    asyncio.run(go_on())
+
+
+def test_a_run_that_a_process_without_lanes_makes_stands_in_that_of_its_tenant(version_2: str) -> None:
+    async def go_on() -> None:
+        store = await _opened(version_2)
+        await store.create(new_run("urgent", tenant=ODD, queue="urgent", priority=7))
+        with psycopg.connect(version_2) as former:
+            # The function of then does not read the last two items, which a process of then does not give.
+            for name, tenant, owner in (("theirs", ODD, None), ("atwork", ODD, "x"), ("nobodys", None, None)):
+                new = new_run(name, tenant=tenant, lease_owner=owner)
+                former.execute("SELECT kneo_write_1(%s::jsonb)", (batch_text([creation(new)], again=False),))
+        lanes = _lanes(version_2)
+        assert lanes[run_id("urgent")] == (lane_name("urgent", ODD, ()), 7)
+        assert lanes[run_id("theirs")] == lanes[run_id("atwork")] == (lane_name("default", ODD, ()), 0)
+        assert lanes[run_id("nobodys")] == (lane_name("default", None, ()), 0)
+        assert await store.waiting(tenant=ODD, queue="default", at_most=9) == 1
+        await store.close()
+
+    asyncio.run(go_on())

@@ -16,7 +16,7 @@ from kneo_serv.store.postgres.schema import SCHEMA_VERSION
 from tests.store.postgres.cluster import Cluster
 
 ROOT = Path(__file__).parents[3]
-PREVIOUS = "4c3f33b14a8165e87e4986cdd3eae465850c5fd4"
+PREVIOUS = "3f0709876e2c2c42725ced27ef0e442e8c2f63f7"
 """The last commit before the newest migration came."""
 
 # A process of then has opened its store before; one that starts afterwards is told to be updated.
