@@ -53,6 +53,11 @@ _DESCRIBE = """
     SELECT 'function', proname, pg_get_functiondef(oid) FROM pg_proc WHERE pronamespace = 'public'::regnamespace
 """
 
+_WAITING = """
+    SELECT 1 FROM pg_locks WHERE NOT granted AND mode = 'AccessExclusiveLock'
+        AND database = (SELECT oid FROM pg_database WHERE datname = current_database())
+"""
+
 
 def _described(url: str) -> set[tuple[Any, ...]]:
     with psycopg.connect(url) as connection:
@@ -172,6 +177,24 @@ def test_a_process_that_was_there_before_a_migration_works_on(earlier: str) -> N
             await store.close()
 
     asyncio.run(work_on())
+
+
+def test_a_migration_and_who_writes_meanwhile_never_wait_for_each_other(version_1: str) -> None:
+    async def meet() -> None:
+        with psycopg.connect(version_1) as former:
+            # What the writing function does with an append: first the row of the run, and the rest after it.
+            (run,) = former.execute("SELECT id FROM runs ORDER BY id LIMIT 1 FOR UPDATE").fetchone() or ("",)
+            opening = asyncio.create_task(_opened(version_1))
+            async with asyncio.timeout(60), await psycopg.AsyncConnection.connect(version_1, autocommit=True) as watch:
+                while not await (await watch.execute(_WAITING)).fetchall():
+                    pass
+            former.execute("INSERT INTO timers (run_id, kind, key, due_at) VALUES (%s, 'retry', 'x', 5)", (run,))
+            former.commit()
+        store = await opening
+        assert (await store.health()).schema_version == SCHEMA_VERSION
+        await store.close()
+
+    asyncio.run(meet())
 
 
 def test_runs_of_before_there_were_lanes_stand_in_that_of_their_tenant(version_2: str) -> None:

@@ -335,6 +335,9 @@ async def migrate(connection: Connection, place: str) -> None:
             "CREATE TABLE IF NOT EXISTS kneo_migrations"
             " (version bigint PRIMARY KEY, name text NOT NULL, applied_at double precision NOT NULL)"
         )
+        if version:
+            # Before the rest, as whoever writes to a run does: else the two could wait for each other.
+            await connection.execute("LOCK TABLE runs IN ACCESS EXCLUSIVE MODE")
         for migration in MIGRATIONS:
             if migration.version <= version:
                 continue
