@@ -7,7 +7,7 @@ BOOTSTRAP := KNEO_VENV="$(CURDIR)/$(VENV)" scripts/bootstrap.sh
 ARGS ?=
 
 .DEFAULT_GOAL := help
-.PHONY: help venv demo test check format test-lowest bench crash fuzz build lock clean
+.PHONY: help venv demo test check format test-lowest test-previous bench crash fuzz build lock clean
 
 help:  ## list these targets
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-12s %s\n", $$1, $$2 }' $(firstword $(MAKEFILE_LIST))
@@ -35,6 +35,9 @@ format: venv  ## put the sources into shape
 
 test-lowest:  ## prove the declared lowest versions with the whole suite
 	@KNEO_LOWEST="$(CURDIR)/$(LOWEST)" scripts/lowest.sh $(ARGS)
+
+test-previous: venv  ## prove that the code before the newest migration works on its schema (needs the git history)
+	$(BIN)/python -P -m pytest -m previous tests/store/postgres $(ARGS)
 
 bench: venv  ## measure speed
 	$(BIN)/python bench/run.py $(ARGS)

@@ -1,6 +1,4 @@
 import asyncio
-import json
-import sqlite3
 from pathlib import Path
 
 from kneo_serv.model.ids import RunId
@@ -9,7 +7,7 @@ from kneo_serv.model.run import Phase
 from kneo_serv.platform.platform import Platform, Submission
 from kneo_serv.store.contract import TimerKind
 from tests.platform.functions import GATES, calls
-from tests.platform.worlds import PATIENCE, begun, kinds, opened, person, plan, run, step, until
+from tests.platform.worlds import PATIENCE, address_of, begun, kinds, opened, person, plan, run, step, tamper, until
 
 
 async def lose_worker(platform: Platform) -> None:
@@ -128,15 +126,17 @@ def test_a_run_with_an_unreadable_history_is_put_aside_and_others_go_on(tmp_path
 
 
 def _write_strange_event(folder: Path, run_id: str, seq: int) -> None:
-    with sqlite3.connect(folder / "runs.sqlite") as database:
-        database.execute(
-            "INSERT INTO run_events (run_id, seq, kind, at, payload) VALUES (?, ?, 'from_the_future', 1.0, ?)",
-            (run_id, seq, json.dumps({})),
-        )
-        database.execute("UPDATE runs SET seq = ?, phase = 'runnable', status = 'running' WHERE id = ?", (seq, run_id))
+    more, value = (", write_id", ", 0") if address_of(folder) else ("", "")
+    tamper(
+        folder,
+        f"INSERT INTO run_events (run_id, seq, kind, at, payload{more})"
+        f" VALUES (?, ?, 'from_the_future', 1.0, '{{}}'{value})",
+        run_id,
+        seq,
+    )
+    tamper(folder, "UPDATE runs SET seq = ?, phase = 'runnable', status = 'running' WHERE id = ?", seq, run_id)
 
 
 def _forget_strange_event(folder: Path, run_id: str) -> None:
-    with sqlite3.connect(folder / "runs.sqlite") as database:
-        database.execute("DELETE FROM run_events WHERE run_id = ? AND kind = 'from_the_future'", (run_id,))
-        database.execute("UPDATE runs SET seq = seq - 1 WHERE id = ?", (run_id,))
+    tamper(folder, "DELETE FROM run_events WHERE run_id = ? AND kind = 'from_the_future'", run_id)
+    tamper(folder, "UPDATE runs SET seq = seq - 1 WHERE id = ?", run_id)

@@ -1,10 +1,13 @@
 """Platforms on files of their own, and small workflows for them."""
 
 import asyncio
+import sqlite3
 from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
 from contextlib import asynccontextmanager
 from pathlib import Path
 from typing import Any
+
+import psycopg
 
 from kneo_serv.model.ids import RunId
 from kneo_serv.model.plan import AgentPlan, Plan
@@ -21,6 +24,8 @@ from kneo_serv.tools import ToolRegistry
 from tests.platform import functions
 
 PATIENCE = 10.0
+ADDRESS = "database.url"
+"""File in the folder of a test that names a database in PostgreSQL, where its platforms are to work on one."""
 FUNCTIONS = (
     "upper", "exclaim", "gated", "gated_async", "stubborn", "moody", "slow_service", "leaking", "large",
     "calls_its_platform",
@@ -75,11 +80,35 @@ def options(**more: Any) -> PlatformOptions:
     )
 
 
+def store_of(folder: Path) -> Store:
+    """A store on the database of a test: `runs.sqlite` in its folder, or the one that stands in `ADDRESS`."""
+    if url := address_of(folder):
+        from kneo_serv.store.postgres import PostgresStore
+
+        return PostgresStore(url, pool_size=4)
+    return SQLiteStore(folder / "runs.sqlite")
+
+
+def address_of(folder: Path) -> str | None:
+    file = folder / ADDRESS
+    return file.read_text() if file.exists() else None
+
+
+def tamper(folder: Path, statement: str, *values: Any) -> None:
+    """Changes the database of a test behind the back of its platforms. Each `?` stands for a value."""
+    if url := address_of(folder):
+        with psycopg.connect(url) as server:
+            server.execute(statement.replace("?", "%s").encode(), values)
+    else:
+        with sqlite3.connect(folder / "runs.sqlite") as file:
+            file.execute(statement, values)
+
+
 @asynccontextmanager
 async def opened(path: Path, *, store: Store | None = None, sound: bool = True, **more: Any) -> AsyncIterator[Platform]:
-    """A platform on `path/runs.sqlite`. When it closes, its journals are looked through."""
+    """A platform on the database of `path`. When it closes, its journals are looked through."""
     platform = Platform(
-        store=store or SQLiteStore(path / "runs.sqlite"),
+        store=store or store_of(path),
         tools=ToolRegistry(),
         runtimes=NoModels(),
         options=options(**more),
@@ -96,7 +125,7 @@ async def opened(path: Path, *, store: Store | None = None, sound: bool = True, 
 def manager(path: Path, **more: Any) -> PlatformManager:
     return PlatformManager(
         compiler=SpecCompiler(runtime_registry=RuntimeRegistry(), tool_registry=ToolRegistry()),
-        run_state_store=SQLiteStore(path / "runs.sqlite"),
+        run_state_store=store_of(path),
         options=options(**more),
     )
 

@@ -14,6 +14,8 @@ class Proxy:
     target: int
     lose_answers: int = 0
     """So many answers of the server are lost from now on, each with its connection."""
+    let_pass: int = 0
+    """So many answers come through before the first one that is lost."""
     lost: int = 0
     silent: bool = False
     """Whether answers are kept back, while the connections stay open."""
@@ -41,7 +43,9 @@ class Proxy:
     ) -> None:
         with contextlib.suppress(OSError):
             while data := await reader.read(65536):
-                if answers and self.lose_answers:
+                if answers and self.lose_answers and self.let_pass:
+                    self.let_pass -= 1
+                elif answers and self.lose_answers:
                     self.lose_answers -= 1
                     self.lost += 1
                     break

@@ -6,15 +6,13 @@ import psycopg
 
 from kneo_serv.store.contract import FeedItem, NewRun
 from kneo_serv.store.postgres import PostgresStore
-from kneo_serv.store.postgres.requests import addition, batch_text, creation
+from kneo_serv.store.postgres.requests import WRITE, addition, batch_text, creation
 from kneo_serv.testing.store_suite.samples import append, new_run, run_id
 from tests.store.postgres.cluster import Cluster
 
-_WRITE = "SELECT kneo_write_1(%s::jsonb)"
-
 
 def _create(connection: psycopg.Connection, new: NewRun) -> None:
-    connection.execute(_WRITE, (batch_text([creation(new)], again=False),))
+    connection.execute(WRITE, (batch_text([creation(new)], again=False),))
 
 
 def _names(items: list[FeedItem]) -> list[str]:
@@ -83,7 +81,7 @@ def test_followers_see_every_event_once_while_transactions_stay_open_at_random(p
                 await stores[2].create(new_run(str(number)))
                 for seq in range(1, 5):
                     text = batch_text([addition(append(str(number), seq))], again=False)
-                    await connection.execute(_WRITE, (text,))
+                    await connection.execute(WRITE, (text,))
                     # Open for as long as others take for some of theirs.
                     for _ in range(number % 4):
                         await stores[2].now()

@@ -10,14 +10,15 @@ import pytest
 
 from kneo_serv.errors import StoreError
 from kneo_serv.model.idempotency import IdempotencyKey
-from kneo_serv.model.page import RunFilter
+from kneo_serv.model.page import AuditFilter, RunFilter
 from kneo_serv.model.run import RunStatus
 from kneo_serv.model.task import TaskStatus
-from kneo_serv.store.contract import Appended, Claim, Refusal, Refused, TaskClosing
+from kneo_serv.store.contract import Appended, Claim, Refusal, Refused, ScheduleChange, TaskClosing
 from kneo_serv.store.postgres import PostgresStore
 from kneo_serv.store.postgres.address import parse
 from kneo_serv.store.postgres.connections import Connections
-from kneo_serv.testing.store_suite.samples import ANNA, BERT, START, append, audit, new_run, run_id, task
+from kneo_serv.testing.store_suite.samples import ANNA, BERT, START, append, audit, ended, new_run, run_id, task
+from kneo_serv.testing.store_suite.schedules import change, schedule
 from tests.store.postgres.cluster import Cluster
 from tests.store.postgres.proxy import Proxy, proxy
 
@@ -79,6 +80,46 @@ def test_a_lease_whose_answer_was_lost_is_known_to_its_owner(postgres_url: str) 
             run_id("b"),
             run_id("c"),
         ]
+
+    _over_a_proxy(postgres_url, work)
+
+
+@pytest.mark.parametrize("let_pass", range(7))
+def test_a_change_of_a_schedule_is_written_once_wherever_its_connection_is_lost(
+    postgres_url: str, let_pass: int
+) -> None:
+    async def work(store: PostgresStore, between: Proxy) -> None:
+        assert await store.change_schedule(change(schedule()))
+        moved = change(schedule(revision=2, runs=1), run=new_run("a"), audit=(audit("x"),))
+        between.let_pass, between.lose_answers = let_pass, 1
+        assert await store.change_schedule(moved) is True
+        assert between.lost == 1
+        assert await store.change_schedule(moved) is False
+        assert await store.count_runs(RunFilter()) == await store.count_audit(AuditFilter()) == 1
+        # Without audit, what stands in its place tells it.
+        between.let_pass, between.lose_answers = min(let_pass, 4), 1
+        assert await store.change_schedule(ScheduleChange("nightly", None, 2, None)) is True
+        assert between.lost == 2
+        assert await store.get_schedule("nightly", tenant=None) is None
+
+    _over_a_proxy(postgres_url, work)
+
+
+def test_a_duty_and_a_deletion_whose_answer_was_lost_are_known_to_have_been_done(postgres_url: str) -> None:
+    async def work(store: PostgresStore, between: Proxy) -> None:
+        between.lose_answers = 1
+        assert await store.claim_duty("retention", every=3600)
+        assert not await store.claim_duty("retention", every=3600)
+        for let_pass in range(16):
+            name = f"{let_pass}"
+            await store.create(new_run(name))
+            await store.append(append(name, 1, ended()))
+            between.let_pass, between.lose_answers = let_pass, 1
+            assert await store.delete_run(run_id(name), audit=(audit(name),))
+            between.let_pass = between.lose_answers = 0
+        assert between.lost > 12
+        assert await store.count_runs(RunFilter()) == 0
+        assert await store.count_audit(AuditFilter()) == 16
 
     _over_a_proxy(postgres_url, work)
 

@@ -10,7 +10,7 @@ from kneo_serv.model.page import AuditFilter, Page, RunFilter
 from kneo_serv.model.run import Phase, RunStatus
 from kneo_serv.model.task import TaskStatus
 from kneo_serv.store.filters import task_conditions
-from kneo_serv.store.postgres import PostgresStore, pages
+from kneo_serv.store.postgres import PostgresStore, pages, queries, retention
 from kneo_serv.store.postgres.gauges import fold_counts
 from kneo_serv.testing.store_suite.samples import START, append, audit, new_run, task
 
@@ -69,6 +69,30 @@ def test_every_page_goes_by_an_index(postgres_url: str) -> None:
             # Texts of so few runs may well be read whole.
             for table in ("runs", "human_tasks", "audit_events"):
                 assert f"Seq Scan on {table} " not in plan, (name, plan)
+
+
+def test_what_is_old_and_what_is_due_is_found_by_an_index(postgres_url: str) -> None:
+    moments = {"before": START, "tasks": START, "audit": START, "keys": START, "moment": START, "at": 0.0, "run": ""}
+    values = {**moments, "statuses": ["failed"], "status": "failed", "kinds": ["retry"], "limit": 100}
+    asked = {
+        "runs": retention._OLD_RUNS,
+        "journals": retention._OLD_JOURNALS,
+        "keys": retention._OLD_KEYS,
+        "timers": queries._DUE,
+        "schedules": "SELECT record FROM schedules WHERE look_at <= %(moment)s ORDER BY look_at, tenant, name LIMIT 9",
+    }
+    with psycopg.connect(postgres_url, autocommit=True) as connection:
+        # With no rows to count by, the planner is asked for what it could do.
+        connection.execute("SET enable_seqscan TO off")
+        for name, text in asked.items():
+            plan = "\n".join(row[0] for row in connection.execute(f"EXPLAIN {text}".encode(), values))
+            assert "Seq Scan" not in plan, (name, plan)
+            if name in ("runs", "journals"):
+                assert "runs_by_status" in plan, (name, plan)
+                assert "updated_at <" in plan.partition("Index Cond")[2].partition("\n")[0], (name, plan)
+            if name == "timers":
+                assert "timers_by_kind" in plan, (name, plan)
+                assert "due_at <" in plan.partition("timers_by_kind")[2].partition("Index Cond")[2], (name, plan)
 
 
 @pytest.mark.parametrize("count", [1, 300])

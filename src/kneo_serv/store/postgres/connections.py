@@ -194,11 +194,16 @@ class Connections:
 
     async def _connect(self) -> Link:
         connection: Connection = await psycopg.AsyncConnection.connect(self._address.conninfo, autocommit=True)
+        link = Link(connection, None)
         if not self._prepared:
             connection.prepare_threshold = None
-            return Link(connection, None)
-        link = Link(connection, None)
-        found = await link.fetch("SELECT backend_start::text FROM pg_stat_activity WHERE pid = pg_backend_pid()")
+            return link
+        try:
+            found = await link.fetch("SELECT backend_start::text FROM pg_stat_activity WHERE pid = pg_backend_pid()")
+        except BaseException:
+            # Nobody has it yet who could close it: neither when this fails, nor when the asker gives up.
+            await self._drop(link)
+            raise
         return Link(connection, (connection.info.backend_pid, found[0][0])) if found else link
 
     async def _drop_idle(self) -> None:

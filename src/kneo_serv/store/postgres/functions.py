@@ -29,6 +29,17 @@ $body$
 """
 
 
+LANE = """
+CREATE FUNCTION kneo_lane_1() RETURNS trigger LANGUAGE plpgsql AS $body$
+-- The lane of a tenant's run that a process of the version without lanes makes.
+BEGIN
+    new.lane := '["default",' || to_json(new.tenant)::text || ']';
+    RETURN new;
+END
+$body$
+"""
+
+
 def _items(*types: str, start: int = 0) -> str:
     """One SQL expression for each type: the items of a JSON array `v` from `start` on, as values of these types."""
     casts = {"text": "", "int": "::bigint", "real": "::double precision", "bool": "::boolean"}
@@ -96,8 +107,8 @@ def _rows(part: str, statement: str) -> str:
     END IF;"""
 
 
-WRITE = f"""
-CREATE FUNCTION kneo_write_1(batch jsonb) RETURNS jsonb LANGUAGE plpgsql
+_WRITE = f"""
+CREATE FUNCTION {{name}}(batch jsonb) RETURNS jsonb LANGUAGE plpgsql
 -- Plans that are made once and go by indexes: a table that was empty when they were made may be large by now.
 SET plan_cache_mode TO force_generic_plan SET jit TO off
 SET enable_seqscan TO off SET enable_hashjoin TO off SET enable_mergejoin TO off
@@ -156,10 +167,8 @@ BEGIN
         INSERT INTO plans (hash, plan) SELECT DISTINCT ON (v->>1) v->>1, v->>2
             FROM jsonb_array_elements(batch->'plans') AS v WHERE (v->>0) <> ALL (lost) ORDER BY v->>1
             ON CONFLICT (hash) DO NOTHING;
-        INSERT INTO runs ({_RUN_COLUMNS}, priority, lane, fence, lease_owner, lease_expires_at)
-            SELECT {_RUN_ITEMS}, (v->>{_PRIORITY})::bigint, v->>{_LANE}, leased::int, CASE WHEN leased THEN v->>{
-    _OWNER
-} END,
+        INSERT INTO runs ({{columns}}, fence, lease_owner, lease_expires_at)
+            SELECT {{items}}, leased::int, CASE WHEN leased THEN v->>{_OWNER} END,
                 CASE WHEN leased THEN moment + (v->>{_LEASE})::double precision END
             FROM (SELECT v, v->>{_OWNER} IS NOT NULL AND (v->>0) <> ALL (waiting) AS leased
                 FROM jsonb_array_elements(batch->'creations') AS v WHERE (v->>0) <> ALL (lost)) AS made
@@ -325,3 +334,14 @@ BEGIN
 END
 $body$
 """
+
+
+def _write(name: str, columns: str, items: str) -> str:
+    """The function that writes; a new run has these columns, filled with these items of the batch."""
+    return _WRITE.replace("{name}", name).replace("{columns}", columns).replace("{items}", items)
+
+
+WRITE_1 = _write("kneo_write_1", _RUN_COLUMNS, _RUN_ITEMS)
+WRITE_2 = _write(
+    "kneo_write_2", f"{_RUN_COLUMNS}, priority, lane", f"{_RUN_ITEMS}, (v->>{_PRIORITY})::bigint, v->>{_LANE}"
+)

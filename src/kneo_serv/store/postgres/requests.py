@@ -18,7 +18,7 @@ from kneo_serv.store.jsontext import dumps
 from kneo_serv.store.lanes import lane_name
 from kneo_serv.store.postgres import locks
 
-WRITE = "SELECT kneo_write_1(%s::jsonb)::text"
+WRITE = "SELECT kneo_write_2(%s::jsonb)::text"
 """Writes a batch, given as `batch_text`."""
 
 

@@ -70,9 +70,7 @@ MIGRATIONS = (
                 parent_run_id {_TEXT},
                 environment {_TEXT},
                 tenant {_TEXT},
-                write_id bigint NOT NULL,
-                priority bigint NOT NULL,
-                lane {_TEXT} NOT NULL
+                write_id bigint NOT NULL
             ) WITH (fillfactor = 85, autovacuum_vacuum_scale_factor = 0.05, autovacuum_analyze_scale_factor = 0.05)
             """,
             "CREATE INDEX runs_by_created_at ON runs (created_at, id)",
@@ -85,15 +83,7 @@ MIGRATIONS = (
             "CREATE INDEX runs_by_tenant_status ON runs (tenant, status, updated_at, id) WHERE tenant IS NOT NULL",
             "CREATE INDEX runs_with_error ON runs (updated_at, id) WHERE error_type IS NOT NULL",
             "CREATE INDEX runs_runnable ON runs (created_at, id) WHERE phase = 'runnable'",
-            # The lines that a claim looks at; a run that is born leased is never in it.
-            """
-            CREATE INDEX runs_waiting ON runs (lane, priority DESC, created_at, id)
-                WHERE phase = 'runnable' AND lease_owner IS NULL
-            """,
-            # When each tenant was let to work last, so that the next turn is another one's.
-            f"CREATE TABLE tenant_turns (tenant {_TEXT} NOT NULL PRIMARY KEY, turn double precision NOT NULL)",
-            # Those at work, in the words of who counts them: else they would be looked for among all that wait.
-            "CREATE INDEX runs_leased ON runs (lane) WHERE phase = 'runnable' AND lease_owner IS NOT NULL",
+            "CREATE INDEX runs_leased ON runs (id) WHERE lease_owner IS NOT NULL",
             # Answers whether a run has to wait for an earlier one of its session, however long that session is.
             """
             CREATE INDEX runs_at_work_by_session ON runs (session_id, tenant, created_at, id)
@@ -251,7 +241,7 @@ MIGRATIONS = (
             "CREATE INDEX idempotency_keys_by_run ON idempotency_keys (run_id)",
             "CREATE INDEX idempotency_keys_by_age ON idempotency_keys (created_at)",
             functions.HORIZON,
-            functions.WRITE,
+            functions.WRITE_1,
         ),
     ),
     Migration(
@@ -285,6 +275,34 @@ MIGRATIONS = (
             "DROP INDEX runs_over",
         ),
     ),
+    Migration(
+        3,
+        "fleet",
+        (
+            # A process of the version before does not know these columns.
+            "ALTER TABLE runs ADD COLUMN priority bigint NOT NULL DEFAULT 0",
+            # Runs that wait under equal conditions: the JSON text of queue, tenant and needs.
+            f"""ALTER TABLE runs ADD COLUMN lane {_TEXT} NOT NULL DEFAULT '["default",""]'""",
+            """UPDATE runs SET lane = '["default",' || to_json(tenant)::text || ']' WHERE tenant IS NOT NULL""",
+            functions.LANE,
+            """
+            CREATE TRIGGER runs_lane BEFORE INSERT ON runs
+                FOR EACH ROW WHEN (new.tenant IS NOT NULL AND new.lane = '["default",""]')
+                EXECUTE FUNCTION kneo_lane_1()
+            """,
+            # The lines that a claim looks at; a run that is born leased is never in it.
+            """
+            CREATE INDEX runs_waiting ON runs (lane, priority DESC, created_at, id)
+                WHERE phase = 'runnable' AND lease_owner IS NULL
+            """,
+            # Those at work, in the words of who counts them: else they would be looked for among all that wait.
+            "DROP INDEX runs_leased",
+            "CREATE INDEX runs_leased ON runs (lane) WHERE phase = 'runnable' AND lease_owner IS NOT NULL",
+            # When each tenant was let to work last, so that the next turn is another one's.
+            f"CREATE TABLE tenant_turns (tenant {_TEXT} NOT NULL PRIMARY KEY, turn double precision NOT NULL)",
+            functions.WRITE_2,
+        ),
+    ),
 )
 
 SCHEMA_VERSION = MIGRATIONS[-1].version
@@ -293,7 +311,7 @@ SCHEMA_VERSION = MIGRATIONS[-1].version
 _OURS = frozenset(
     {
         *("runs", "run_inputs", "run_outputs", "run_counts", "plans", "run_events", "snapshots", "human_tasks"),
-        *("timers", "audit_events", "documents", "idempotency_keys", "schedules", "duties"),
+        *("timers", "audit_events", "documents", "idempotency_keys", "schedules", "duties", "tenant_turns"),
     }
 )
 _TABLES = "SELECT tablename FROM pg_catalog.pg_tables WHERE schemaname = current_schema()"
@@ -317,6 +335,9 @@ async def migrate(connection: Connection, place: str) -> None:
             "CREATE TABLE IF NOT EXISTS kneo_migrations"
             " (version bigint PRIMARY KEY, name text NOT NULL, applied_at double precision NOT NULL)"
         )
+        if version:
+            # Before the rest, as whoever writes to a run does: else the two could wait for each other.
+            await connection.execute("LOCK TABLE runs IN ACCESS EXCLUSIVE MODE")
         for migration in MIGRATIONS:
             if migration.version <= version:
                 continue
