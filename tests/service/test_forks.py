@@ -232,8 +232,8 @@ def test_what_cannot_be_forked_says_why(client: TestClient) -> None:
     assert refusal(client.get(f"/v1/runs/{run_id}/fork-preview?at_sequence=99"), 400)["error"] == "invalid_request"
     assert refusal(fork(client, run_id, retry=True), 409)["error"] == "run_state_conflict"
     assert refusal(fork(client, run_id, answer={"decision": "approved"}), 400)["error"] == "invalid_request"
+    assert "leave at_sequence out" in refusal(fork(client, run_id, retry=True, at_sequence=1), 400)["message"]
     for asked in (
-        {"retry": True, "at_sequence": 1},
         {"at_sequence": 0},
         {"wings": 2},
         {"input": "x" * 20_001},

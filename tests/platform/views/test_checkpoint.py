@@ -178,9 +178,12 @@ def test_a_long_run_costs_no_more_per_step_than_a_short_one() -> None:
         journal = Journal().begin()
         for number in range(steps):
             journal.function(f"s{number}#1", "out", number)
-        begun = time.process_time()
-        checkpoints(row(), journal.events)
-        return time.process_time() - begun
+        taken = []
+        for _ in range(3):
+            begun = time.thread_time()
+            checkpoints(row(), journal.events)
+            taken.append(time.thread_time() - begun)
+        return min(taken)
 
     seconds(200)
     assert seconds(4000) < 40 * max(seconds(400), 0.02)

@@ -2,8 +2,9 @@
 
 from typing import Any
 
-from pydantic import ConfigDict, Field, model_validator
+from pydantic import ConfigDict, Field
 
+from kneo_serv.errors import InvalidRequestError
 from kneo_serv.model.task import Decision
 from kneo_serv.service.limits import RequestLimits
 from kneo_serv.service.schemas.bounds import Bounds
@@ -102,14 +103,10 @@ class RunForkRequest(Asked):
         "are over, the answer is 202 and the run goes on.",
     )
 
-    @model_validator(mode="after")
-    def _one_place(self) -> "RunForkRequest":
-        if self.retry and self.at_sequence is not None:
-            raise ValueError("retry finds the checkpoint by itself: leave at_sequence out")
-        return self
-
     def check(self, limits: RequestLimits) -> None:
-        """Raises RequestValidationError where something is larger than this service takes."""
+        """Raises RequestValidationError where something is larger than this service takes, and InvalidRequestError."""
+        if self.retry and self.at_sequence is not None:
+            raise InvalidRequestError("A retry finds the checkpoint by itself: leave at_sequence out.")
         bounds = Bounds()
         bounds.chars("input", self.input, limits.max_input_chars)
         if self.model is not None:
