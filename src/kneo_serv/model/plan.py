@@ -226,10 +226,23 @@ class Flow:
 
     def step(self, step_id: str) -> Step:
         """The step of this id. Raises KeyError."""
-        for step in self.steps:
-            if step.id == step_id:
-                return step
-        raise KeyError(step_id)
+        return _by_id(self.steps)[step_id]
+
+
+_KEPT = 64
+_known: dict[int, tuple[tuple[Step, ...], dict[str, Step]]] = {}
+
+
+def _by_id(steps: tuple[Step, ...]) -> dict[str, Step]:
+    """The steps by id, which is what makes a step cost the same in a long workflow as in a short one."""
+    # By the place in memory, which stays taken as long as the steps are kept here with it.
+    found = _known.get(id(steps))
+    if found is None or found[0] is not steps:
+        if len(_known) >= _KEPT:
+            _known.clear()
+        # Of two of one id the first counts, as everywhere.
+        found = _known[id(steps)] = (steps, {step.id: step for step in reversed(steps)})
+    return found[1]
 
 
 @dataclass(frozen=True, slots=True)
