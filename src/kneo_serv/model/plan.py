@@ -226,9 +226,16 @@ class Flow:
 
     def step(self, step_id: str) -> Step:
         """The step of this id. Raises KeyError."""
-        return _by_id(self.steps)[step_id]
+        if len(self.steps) > _SHORT:
+            return _by_id(self.steps)[step_id]
+        # Nothing is kept of short ones, many of which are made for a moment.
+        for step in self.steps:
+            if step.id == step_id:
+                return step
+        raise KeyError(step_id)
 
 
+_SHORT = 16
 _KEPT = 64
 _known: dict[int, tuple[tuple[Step, ...], dict[str, Step]]] = {}
 

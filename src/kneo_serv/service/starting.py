@@ -171,8 +171,11 @@ async def _submission(
     def make(found: FoundSpec) -> Submission:
         return prepared(found, manager, asked, actor=caller.name, tenant=caller.tenant, trace=trace)
 
-    # What was compiled just now is not worth the way to another thread and back.
-    if asked.spec_path is not None and asked.environment is None and not asked.overlays:
+    # What was found and compiled just now is not worth the way to another thread and back.
+    known = asked.spec_path is not None and service.spec_files.get(
+        service.spec_root, service.working_directory, asked.spec_path
+    )
+    if known and asked.spec is None and asked.environment is None and not asked.overlays:
         found = find()
         if manager.is_at_hand(
             spec=found.spec,
